@@ -166,4 +166,3 @@ func (k SlotKey) String() string {
 	}
 	return fmt.Sprintf("%d", uint64(k))
 }
-

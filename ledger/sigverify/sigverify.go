@@ -1,0 +1,119 @@
+// Package sigverify decides which Ed25519 signatures are valid. A ledger has
+// one rule for transactions, votes and shreds alike, and all nodes must have
+// the same one: implementations of Ed25519 differ on signatures that nobody
+// makes by accident, and a ledger that two of them judge forks. The package
+// does not sign.
+package sigverify
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
+
+	"tutti/ledger"
+)
+
+// Rule is the predicate that a signature must satisfy; its number stands in
+// genesis.
+type Rule uint8
+
+// The rules. Both refuse small-order A and R, non-canonical R, and S ≥ L.
+const (
+	// Simd0376 also refuses non-canonical A, and its equation is cofactored,
+	// which is what lets a batch decide exactly as single verification does.
+	Simd0376 Rule = iota
+	// Strict is dalek's verify_strict, Solana mainnet's rule: its equation has
+	// no cofactor, so there is no batch.
+	Strict
+)
+
+// options are the library's words for each rule.
+var options = [...]*ed25519.Options{
+	Simd0376: {Verify: &ed25519.VerifyOptions{}},
+	Strict:   {Verify: &ed25519.VerifyOptions{AllowNonCanonicalA: true, CofactorlessVerify: true}},
+}
+
+var names = [...]string{Simd0376: "simd0376", Strict: "strict"}
+
+// ParseRule reads a rule's name: "simd0376" or "strict".
+func ParseRule(s string) (Rule, error) {
+	for r, name := range names {
+		if s == name {
+			return Rule(r), nil
+		}
+	}
+	return 0, fmt.Errorf("signature rule %q: want simd0376 or strict", s)
+}
+
+// Valid tells whether r is a rule, for numbers from outside.
+func (r Rule) Valid() bool { return int(r) < len(names) }
+
+// String returns the rule's name.
+func (r Rule) String() string {
+	if !r.Valid() {
+		return fmt.Sprintf("rule %d", uint8(r))
+	}
+	return names[r]
+}
+
+// Verify tells whether sig is pub's signature of msg. Keys and signatures of
+// wrong length are refused.
+func (r Rule) Verify(pub, msg, sig []byte) bool {
+	return len(pub) == ed25519.PublicKeySize && ed25519.VerifyWithOptions(pub, msg, sig, options[r])
+}
+
+// VerifyTransaction tells whether a transaction has at least one signature
+// and all of them verify.
+func (r Rule) VerifyTransaction(t *ledger.Transaction) bool {
+	n := t.NumSignatures()
+	if n == 0 || n > t.NumKeys() {
+		return false
+	}
+	for i := range n {
+		if !r.Verify(t.KeyBytes(i), t.Message(), t.SignatureBytes(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Item is one signature to verify.
+type Item struct{ Pub, Msg, Sig []byte }
+
+// VerifyBatch sets ok[i] to what Verify says of items[i]. Under Simd0376 a
+// batch of good signatures costs less than half of verifying them singly; one
+// bad signature makes it dearer than that, so a caller should not batch those
+// of a peer that has just sent one. ok must be as long as items.
+func (r Rule) VerifyBatch(items []Item, ok []bool) {
+	if r != Simd0376 || len(items) == 1 {
+		for i, it := range items {
+			ok[i] = r.Verify(it.Pub, it.Msg, it.Sig)
+		}
+		return
+	}
+	v := ed25519.NewBatchVerifierWithCapacity(len(items)).ForceNoPublicKeyExpansion()
+	for _, it := range items {
+		v.AddWithOptions(it.Pub, it.Msg, it.Sig, options[r])
+	}
+	_, valid := v.Verify(bytes.NewReader(coefficients(items)))
+	copy(ok, valid)
+}
+
+// coefficients returns the seed of a batch's random coefficients. It is a hash
+// of everything in the batch, so that nobody can choose a signature to fit
+// the coefficients, and yet the same batch is always judged the same way.
+func coefficients(items []Item) []byte {
+	h := sha256.New()
+	var length [8]byte
+	for _, it := range items {
+		for _, part := range [][]byte{it.Pub, it.Sig, it.Msg} {
+			binary.LittleEndian.PutUint64(length[:], uint64(len(part)))
+			h.Write(length[:])
+			h.Write(part)
+		}
+	}
+	return h.Sum(nil)
+}

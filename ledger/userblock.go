@@ -25,9 +25,6 @@ type UserTransaction struct {
 	Role   BundleRole
 	// BundleSize is the number of members, on the bundler alone.
 	BundleSize uint8
-	// RefusesBundle tells whether the transaction aborts a bundle that it is a
-	// member of.
-	RefusesBundle bool
 	// SignatureOK tells whether all signatures verify under the ledger's rule.
 	SignatureOK bool
 }

@@ -65,11 +65,11 @@ func (r Rule) Verify(pub, msg, sig []byte) bool {
 	return len(pub) == ed25519.PublicKeySize && ed25519.VerifyWithOptions(pub, msg, sig, options[r])
 }
 
-// VerifyTransaction tells whether a transaction has at least one signature
-// and all of them verify.
+// VerifyTransaction tells whether a transaction has the signatures that its
+// header requires, at least one, and all of them verify.
 func (r Rule) VerifyTransaction(t *ledger.Transaction) bool {
 	n := t.NumSignatures()
-	if n == 0 || n > t.NumKeys() {
+	if n == 0 || n != t.NumRequiredSignatures() || n > t.NumKeys() {
 		return false
 	}
 	for i := range n {

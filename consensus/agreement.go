@@ -1,0 +1,313 @@
+package consensus
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"tutti/ledger"
+)
+
+// LinksMax is how many BankHash links of others an Agreement keeps; more are
+// dropped, and can be fetched again.
+const LinksMax = 4096
+
+// Stance is what a voter is known to say of a block's BankHash.
+type Stance uint8
+
+// The stances of a voter towards a block.
+const (
+	// Silent: its report does not reach the block, or the links between
+	// are not known.
+	Silent Stance = iota
+	// Says: it has the value that stands with it.
+	Says
+	// Differs: it has another value than mine, which one is not known.
+	Differs
+)
+
+// Opinion is a voter's stance with its stake.
+type Opinion struct {
+	Stake  ledger.Lamports
+	Stance Stance
+	Value  ledger.Hash // if it Says
+}
+
+// Sums are the stakes behind the values of one block's BankHash.
+type Sums struct {
+	With    ledger.Lamports // have my value
+	Against ledger.Lamports // have another one, known or not
+	Unnamed ledger.Lamports // of those: which one is not known
+	Other   ledger.Hash     // the other value with the most stake, if OtherStake > 0
+	// OtherStake is the stake that has it.
+	OtherStake ledger.Lamports
+	Total      ledger.Lamports
+}
+
+// SumUp adds opinions, for a node whose own value is mine.
+func SumUp(opinions []Opinion, mine ledger.Hash, total ledger.Lamports) Sums {
+	s := Sums{Total: total}
+	var others []valueStake
+	for _, o := range opinions {
+		switch {
+		case o.Stance == Silent:
+		case o.Stance == Differs:
+			s.Against += o.Stake
+			s.Unnamed += o.Stake
+		case o.Value == mine:
+			s.With += o.Stake
+		default:
+			s.Against += o.Stake
+			others = addValue(others, o.Value, o.Stake)
+		}
+	}
+	for _, o := range others {
+		if o.stake > s.OtherStake {
+			s.Other, s.OtherStake = o.value, o.stake
+		}
+	}
+	return s
+}
+
+// State is what the cluster's BankHashes say of one block (PROTOCOL section
+// 10).
+type State uint8
+
+// The states of a block, in the order in which they are looked for.
+const (
+	// Open: nothing is certain yet.
+	Open State = iota
+	// Certified: more than two thirds of the stake have my value.
+	Certified
+	// IAmWrong: more than two thirds have one other value.
+	IAmWrong
+	// Halt: more than a third is against me, and no value can reach two
+	// thirds any more.
+	Halt
+	// Stalled: more than a third is against me, but some value can still
+	// reach two thirds.
+	Stalled
+)
+
+var stateNames = [...]string{"open", "certified", "I am wrong", "halt", "stalled"}
+
+// String returns the state in words.
+func (s State) String() string { return stateNames[s] }
+
+// State judges the sums (PROTOCOL section 10).
+func (s Sums) State() State {
+	silent := s.Total - s.With - s.Against
+	// Who differs without a known value may have any but mine.
+	most := max(s.With, s.OtherStake+s.Unnamed) + silent
+	switch {
+	case TwoThirds(s.With, s.Total):
+		return Certified
+	case TwoThirds(s.OtherStake, s.Total):
+		return IAmWrong
+	case !OneThird(s.Against, s.Total):
+		return Open
+	case !TwoThirds(most, s.Total):
+		return Halt
+	}
+	return Stalled
+}
+
+// Link ties a block's BankHash to its parent's. A link proves itself: Hash
+// is computed from ParentHash (PROTOCOL section 8), which whoever makes a
+// Link of fetched bytes has checked.
+type Link struct {
+	Block, Parent    ledger.BlockRef
+	Hash, ParentHash ledger.Hash
+}
+
+// Agreement compares the BankHashes that voters report with this node's own
+// (PROTOCOL section 10). A report speaks for its block and, through the
+// links, for all ancestors; the last vote seen of a voter counts, wherever
+// it was seen.
+type Agreement struct {
+	epochs  *Epochs
+	own     map[ledger.BlockRef]Link
+	others  map[Value]Link
+	reports map[ledger.Pubkey]latestReport
+	floor   ledger.Slot
+}
+
+// Value is a BankHash after a block, right or wrong.
+type Value struct {
+	Block ledger.BlockRef
+	Hash  ledger.Hash
+}
+
+type latestReport struct {
+	voted ledger.Slot
+	value Value
+}
+
+// NewAgreement starts at a certified block, genesis' or a snapshot's, and
+// this node's value of it.
+func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *Agreement {
+	return &Agreement{
+		epochs:  epochs,
+		own:     map[ledger.BlockRef]Link{certified: {Block: certified, Hash: hash}},
+		others:  make(map[Value]Link),
+		reports: make(map[ledger.Pubkey]latestReport),
+		floor:   certified.Slot,
+	}
+}
+
+// Executed takes this node's own result. A block that is executed again has
+// the newer value.
+func (a *Agreement) Executed(l Link) { a.own[l.Block] = l }
+
+// Own returns this node's BankHash of a block.
+func (a *Agreement) Own(block ledger.BlockRef) (ledger.Hash, bool) {
+	l, ok := a.own[block]
+	return l.Hash, ok
+}
+
+// Learn takes a checked link of another node's chain, one that Wanted named.
+// It is dropped if LinksMax are there or if it is below the last Prune.
+func (a *Agreement) Learn(l Link) {
+	if len(a.others) < LinksMax && l.Block.Slot > a.floor && l.Parent.Slot < l.Block.Slot {
+		a.others[Value{l.Block, l.Hash}] = l
+	}
+}
+
+// Report takes the report of a voter in a vote for the slot voted, whose
+// signature was checked: value.Block is the one in the report's slot on the
+// voted fork. The vote for the highest slot stands; replays do no harm. Reports of
+// accounts without stake in the epoch of that slot are ignored.
+func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value) {
+	if s := a.epochs.At(voted); s == nil || s.Of(account) == 0 {
+		return
+	}
+	if old, ok := a.reports[account]; ok && voted <= old.voted {
+		return
+	}
+	a.reports[account] = latestReport{voted, value}
+}
+
+// Judge returns what the voters say of a block that this node has executed,
+// weighed by the stakes of the block's epoch; ok is false if it has not, or
+// if the epoch is not known.
+func (a *Agreement) Judge(block ledger.BlockRef) (sums Sums, ok bool) {
+	mine, executed := a.own[block]
+	stakes := a.epochs.At(block.Slot)
+	if !executed || stakes == nil {
+		return Sums{}, false
+	}
+	opinions := make([]Opinion, 0, stakes.Len())
+	for i := range stakes.Items {
+		r, ok := a.reports[stakes.Items[i].VoteAccount]
+		if !ok {
+			continue
+		}
+		o, _ := a.opinion(r.value, block)
+		o.Stake = stakes.Items[i].Stake
+		opinions = append(opinions, o)
+	}
+	return SumUp(opinions, mine.Hash, stakes.Total()), true
+}
+
+// opinion expands a report to a block of my chain: down the links of the
+// voter, until they meet mine. It also returns the value where it ended.
+//
+//	mine    ── p ── d ── b         from e' down to p; d is the oldest block
+//	theirs  └─ d' ── e'            that differs, so b Differs, whatever e' is
+func (a *Agreement) opinion(at Value, block ledger.BlockRef) (Opinion, Value) {
+	var differs ledger.BlockRef // oldest block known to differ from mine
+	found := false
+	for {
+		mine, executed := a.own[at.Block]
+		if executed && mine.Hash == at.Hash {
+			if a.descends(at.Block, block) {
+				return Opinion{Stance: Says, Value: a.own[block].Hash}, at
+			}
+			break
+		}
+		if at.Block == block {
+			return Opinion{Stance: Says, Value: at.Hash}, at
+		}
+		if executed {
+			differs, found = at.Block, true
+		}
+		next, ok := a.others[at]
+		if !ok {
+			break
+		}
+		at = Value{next.Parent, next.ParentHash}
+	}
+	if found && a.descends(block, differs) {
+		return Opinion{Stance: Differs}, at
+	}
+	return Opinion{}, at
+}
+
+// descends tells whether b is a or, on my chain, one of its ancestors.
+func (a *Agreement) descends(block, b ledger.BlockRef) bool {
+	for block.Slot > b.Slot {
+		l, ok := a.own[block]
+		if !ok {
+			return false
+		}
+		block = l.Parent
+	}
+	return block == b
+}
+
+// Wanted returns the values whose links would tell more about a block: those
+// of later blocks at which the chain of a voter who is against me cannot be
+// followed further down. They are sorted by block, then by hash.
+func (a *Agreement) Wanted(block ledger.BlockRef) []Value {
+	var wanted []Value
+	for _, r := range a.reports {
+		o, end := a.opinion(r.value, block)
+		_, executed := a.own[end.Block]
+		against := executed || end != r.value
+		if o.Stance == Silent && against && end.Block.Slot > max(block.Slot, a.floor) {
+			wanted = append(wanted, end)
+		}
+	}
+	slices.SortFunc(wanted, func(x, y Value) int {
+		return cmp.Or(Compare(x.Block, y.Block), bytes.Compare(x.Hash[:], y.Hash[:]))
+	})
+	return slices.Compact(wanted)
+}
+
+// Certified returns the newest block that is certified among a block and its
+// ancestors, as far down as this node's own results go.
+func (a *Agreement) Certified(block ledger.BlockRef) (ledger.BlockRef, bool) {
+	for {
+		l, ok := a.own[block]
+		if !ok {
+			return ledger.BlockRef{}, false
+		}
+		if s, ok := a.Judge(block); block.Slot <= a.floor || ok && s.State() == Certified {
+			return block, true
+		}
+		block = l.Parent
+	}
+}
+
+// Prune forgets results and links below a certified block, which must have
+// been executed, and the reports of accounts that have lost their stake.
+func (a *Agreement) Prune(certified ledger.BlockRef) {
+	a.floor = certified.Slot
+	for b := range a.own {
+		if b.Slot < certified.Slot {
+			delete(a.own, b)
+		}
+	}
+	for v := range a.others {
+		if v.Block.Slot <= certified.Slot {
+			delete(a.others, v)
+		}
+	}
+	if s := a.epochs.At(certified.Slot); s != nil {
+		for account := range a.reports {
+			if s.Of(account) == 0 {
+				delete(a.reports, account)
+			}
+		}
+	}
+}

@@ -30,32 +30,46 @@ func AppendCompactU16(dst []byte, n int) []byte {
 
 // compactU16 reads a compact-u16 at an offset of b and returns it with the
 // offset behind it. Longer forms than necessary are refused, as in Solana.
-func compactU16(b []byte, at int) (n, next int, err error) {
-	if at < len(b) && b[at] < 0x80 {
-		return int(b[at]), at + 1, nil
+// A failure is an offset above len(b), which offsetError explains: walking on
+// from there fails again and again, so a walk needs to look only at its end.
+func compactU16(b []byte, at int) (n, next int) {
+	if uint(at) < uint(len(b)) && b[at] < 0x80 {
+		return int(b[at]), at + 1
 	}
 	return compactU16Long(b, at)
 }
 
-func compactU16Long(b []byte, at int) (n, next int, err error) {
+// notCanonical is the offset behind a compact-u16 that is not one. No walk
+// gets near it otherwise.
+const notCanonical = 1 << 40
+
+func compactU16Long(b []byte, at int) (n, next int) {
 	for i := range 3 {
 		if at >= len(b) {
-			return 0, 0, ErrTruncated
+			return 0, max(at, len(b)+1)
 		}
 		c := int(b[at])
 		at++
 		if c == 0 && i > 0 {
-			return 0, 0, ErrEncoding
+			break
 		}
 		n |= c & 0x7f << (7 * i)
 		if c < 0x80 {
 			if n > 0xffff {
-				return 0, 0, ErrEncoding
+				break
 			}
-			return n, at, nil
+			return n, at
 		}
 	}
-	return 0, 0, ErrEncoding
+	return 0, notCanonical
+}
+
+// offsetError tells why an offset lies outside of the bytes.
+func offsetError(at int) error {
+	if at >= notCanonical {
+		return ErrEncoding
+	}
+	return ErrTruncated
 }
 
 // reader takes little-endian values off the front of b. The first failure
@@ -128,9 +142,9 @@ func (r *reader) count(size int) int {
 }
 
 func (r *reader) compactU16() int {
-	n, next, err := compactU16(r.b, 0)
-	if err != nil {
-		r.fail(err)
+	n, next := compactU16(r.b, 0)
+	if next > len(r.b) {
+		r.fail(offsetError(next))
 		return 0
 	}
 	r.b = r.b[next:]

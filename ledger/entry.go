@@ -107,12 +107,11 @@ func parseEntries(r *reader, n int) []Entry {
 		}
 		e.Transactions = make([]Transaction, txs)
 		for j := range e.Transactions {
-			t, size, err := ParseTransactionPrefix(r.b)
+			size, err := e.Transactions[j].parse(r.b)
 			if err != nil {
 				r.fail(err)
 				return nil
 			}
-			e.Transactions[j] = t
 			r.take(size)
 		}
 	}

@@ -68,34 +68,36 @@ type Lookup struct {
 }
 
 // ParseTransaction reads b as exactly one transaction.
-func ParseTransaction(b []byte) (Transaction, error) {
-	t, n, err := ParseTransactionPrefix(b)
+func ParseTransaction(b []byte) (t Transaction, err error) {
+	n, err := t.parse(b)
 	if err == nil && n != len(b) {
+		t, err = Transaction{}, ErrTrailing
 		if len(b) > TransactionMax {
-			return Transaction{}, ErrTooLarge
+			err = ErrTooLarge
 		}
-		return Transaction{}, ErrTrailing
 	}
 	return t, err
 }
 
 // ParseTransactionPrefix reads the transaction that b begins with and returns
 // it with the number of bytes that it takes.
-func ParseTransactionPrefix(b []byte) (Transaction, int, error) {
-	within := b
-	if len(b) > TransactionMax {
-		within = b[:TransactionMax]
-	}
-	var t Transaction
-	n, err := t.index(within)
+func ParseTransactionPrefix(b []byte) (t Transaction, n int, err error) {
+	n, err = t.parse(b)
+	return t, n, err
+}
+
+// parse makes t the transaction that b begins with and returns its length.
+func (t *Transaction) parse(b []byte) (int, error) {
+	n, err := t.index(b[:min(len(b), TransactionMax)])
 	if err != nil {
 		if err == ErrTruncated && len(b) > TransactionMax {
 			err = ErrTooLarge
 		}
-		return Transaction{}, 0, err
+		*t = Transaction{}
+		return 0, err
 	}
 	t.raw = b[:n:n]
-	return t, n, nil
+	return n, nil
 }
 
 // index finds the parts of the transaction at the front of b, at most
@@ -126,64 +128,44 @@ func (t *Transaction) index(b []byte) (int, error) {
 	}
 	t.header = uint16(at)
 
-	numKeys, at, err := compactU16(b, at+3)
-	if err != nil {
-		return 0, err
-	}
-	at += 32*numKeys + 32
+	n, at := compactU16(b, at+3)
+	at += 32*n + 32
 	if at >= len(b) {
-		return 0, ErrTruncated
+		return 0, offsetError(at)
 	}
-	t.numKeys = uint8(numKeys)
+	t.numKeys = uint8(n)
 
-	n, at, err := compactU16(b, at)
-	if err != nil {
-		return 0, err
-	}
+	n, at = compactU16(b, at)
 	t.numInstructions, t.instructions = uint16(n), uint16(at)
-	for ; n > 0; n-- {
+	for ; n > 0 && at < len(b); n-- {
 		var size int
-		if size, at, err = compactU16(b, at+1); err != nil {
-			return 0, err
-		}
-		if size, at, err = compactU16(b, at+size); err != nil {
-			return 0, err
-		}
+		size, at = compactU16(b, at+1)
+		size, at = compactU16(b, at+size)
 		at += size
+	}
+	if n > 0 || at > len(b) {
+		return 0, offsetError(at)
 	}
 	if versioned {
 		return t.indexLookups(b, at)
-	}
-	if at > len(b) {
-		return 0, ErrTruncated
 	}
 	return at, nil
 }
 
 // indexLookups is the part of index that only version 0 has.
 func (t *Transaction) indexLookups(b []byte, at int) (int, error) {
-	n, at, err := compactU16(b, at)
-	if err != nil {
-		return 0, err
-	}
-	if n > len(b)/34 {
-		return 0, ErrTruncated
-	}
+	n, at := compactU16(b, at)
 	t.numLookups, t.lookups = uint8(n), uint16(at)
-	for ; n > 0; n-- {
+	for ; n > 0 && at < len(b); n-- {
 		var size int
-		if size, at, err = compactU16(b, at+32); err != nil {
-			return 0, err
-		}
+		size, at = compactU16(b, at+32)
 		t.numLookupWritable += uint16(size)
-		if size, at, err = compactU16(b, at+size); err != nil {
-			return 0, err
-		}
+		size, at = compactU16(b, at+size)
 		t.numLookupReadonly += uint16(size)
 		at += size
 	}
-	if at > len(b) {
-		return 0, ErrTruncated
+	if n > 0 || at > len(b) {
+		return 0, offsetError(at)
 	}
 	return at, nil
 }
@@ -325,7 +307,7 @@ func (t *Transaction) Instructions() iter.Seq2[int, Instruction] {
 // vector returns the compact-u16 prefixed bytes at an offset, and the offset
 // behind them. index has checked that they are there.
 func (t *Transaction) vector(at int) ([]byte, int) {
-	n, at, _ := compactU16(t.raw, at)
+	n, at := compactU16(t.raw, at)
 	return t.raw[at : at+n : at+n], at + n
 }
 

@@ -23,12 +23,21 @@ func TestVectorsTransactions(t *testing.T) {
 	}
 	files := [][]string{
 		{"quic_txn.bin"},
-		{"transaction1.bin"}, {"transaction2.bin"}, {"transaction3.bin"},
-		{"transaction4.bin"}, {"transaction5.bin"}, {"transaction6.bin"},
+		{"transaction1.bin"},
+		{"transaction2.bin"},
+		{"transaction3.bin"},
+		{"transaction4.bin"},
+		{"transaction5.bin"},
+		{"transaction6.bin"},
 		{"vote_tower_sync.bin"},
 		{"pack", "sample_vote.bin"},
-		{"pack", "txn1.bin"}, {"pack", "txn2.bin"}, {"pack", "txn3.bin"}, {"pack", "txn4.bin"},
-		{"pack", "txn5.bin"}, {"pack", "txn6.bin"}, {"pack", "txn7.bin"},
+		{"pack", "txn1.bin"},
+		{"pack", "txn2.bin"},
+		{"pack", "txn3.bin"},
+		{"pack", "txn4.bin"},
+		{"pack", "txn5.bin"},
+		{"pack", "txn6.bin"},
+		{"pack", "txn7.bin"},
 	}
 	parsed, verified := 0, 0
 	for _, path := range files {

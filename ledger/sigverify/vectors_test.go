@@ -208,4 +208,3 @@ func judge(batch []Item) []bool {
 	Simd0376.VerifyBatch(batch, ok)
 	return ok
 }
-

@@ -44,7 +44,7 @@ func TestGenesisRoundTrip(t *testing.T) {
 	o := testOptions(10, 20, 30)
 	o.Params.HashesPerTick = 0
 	o.Params.SignatureRule = sigverify.Strict
-	o.Params.Execution = Sync
+	o.Params.Execution = ExecutionSync
 	o.Accounts = []GenesisAccount{{Key: key("extra", 0), Lamports: 7, Data: []byte("data")}}
 	g := newGenesis(t, o)
 	back, err := ParseGenesis(g.Bytes())

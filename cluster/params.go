@@ -15,8 +15,8 @@ type ProposerSchedule uint8
 
 // The proposer schedules: weighted by stake, or the slot's leader alone.
 const (
-	ByStake ProposerSchedule = iota
-	LeaderAlone
+	ScheduleStake ProposerSchedule = iota
+	ScheduleLeader
 )
 
 // Execution says whether a validator votes before it has executed a block.
@@ -24,8 +24,8 @@ type Execution uint8
 
 // The ways of execution: votes do not wait for it, or they do.
 const (
-	Async Execution = iota
-	Sync
+	ExecutionAsync Execution = iota
+	ExecutionSync
 )
 
 var (
@@ -224,8 +224,8 @@ func (p Params) Validate() error {
 		between("grace", p.GraceTicks, 0, graceTicksMax),
 		between("lag_zero", p.LagZero, 1, lagZeroMax),
 		number("fanout", p.Fanout, 1, fanoutMax),
-		between("proposer_schedule", uint64(p.ProposerSchedule), 0, uint64(LeaderAlone)),
-		between("execution", uint64(p.Execution), 0, uint64(Sync)),
+		between("proposer_schedule", uint64(p.ProposerSchedule), 0, uint64(ScheduleLeader)),
+		between("execution", uint64(p.Execution), 0, uint64(ExecutionSync)),
 		between("signature_rule", uint64(p.SignatureRule), 0, uint64(sigverify.Strict)),
 	} {
 		if err != nil {
@@ -266,7 +266,7 @@ func (p Params) validateRelations() error {
 		return fmt.Errorf("payload_max is %d: use %d to %d, what %d FEC sets hold",
 			p.PayloadMax, payloadMin, most, p.FECSetsMax)
 	}
-	if p.ProposerSchedule == LeaderAlone && p.Proposers != 1 {
+	if p.ProposerSchedule == ScheduleLeader && p.Proposers != 1 {
 		return fmt.Errorf("proposers is %d: use 1 with proposer_schedule=leader", p.Proposers)
 	}
 	return nil

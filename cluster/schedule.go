@@ -157,7 +157,7 @@ func (s *Schedule) draw(u ledger.UserSlot, number uint64) []ledger.Pubkey {
 	if e == nil {
 		return nil
 	}
-	if s.params.ProposerSchedule == LeaderAlone {
+	if s.params.ProposerSchedule == ScheduleLeader {
 		// The bond is asked of a lone leader, too: section 8 has no exception.
 		leader, ok := s.Leader(u.Slot())
 		if !ok || !slices.ContainsFunc(e.stakes.Bonded, func(n Node) bool { return n.Key == leader }) {

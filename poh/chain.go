@@ -5,9 +5,18 @@ package poh
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 
 	"tutti/ledger"
 )
+
+// UserBlockSeed returns the start of a UserBlock's chain: it binds the chain
+// to the anchor, the UserBlockSlot and the proposer (PROTOCOL section 4).
+func UserBlockSeed(anchor ledger.Hash, u ledger.UserSlot, proposer ledger.Pubkey) ledger.Hash {
+	var number [8]byte
+	binary.LittleEndian.PutUint64(number[:], uint64(u))
+	return ledger.Sum([]byte("tutti userblock"), anchor[:], number[:], proposer[:])
+}
 
 // Chain is a hash chain under construction. A tick is a fixed number of
 // hashes, the last of which records nothing.

@@ -35,9 +35,8 @@ type Tree struct {
 
 // NewTree prepares the trees of a set of nodes: all with stake, whether they
 // can be reached or not, the own one, and those without stake that are known.
-// Of several entries of one node the one with the most stake counts. Nodes
-// must not be more than 1 apart in what they know, or they disagree about
-// trees; repair makes up for it.
+// Of several entries of one node the one with the most stake counts. Who
+// knows of other nodes sees other trees; repair makes up for it.
 func NewTree(nodes []Node, fanout int) *Tree {
 	t := &Tree{
 		index:  make(map[ledger.Pubkey]int, len(nodes)),

@@ -1,0 +1,171 @@
+// Package leader makes leader blocks: a proof of history that holds only
+// votes and markers (PROTOCOL section 5). A leader needs no bank. The package
+// knows no clock and does not choose what to record: node does.
+package leader
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/poh"
+	"tutti/shred"
+)
+
+// Config says which block a Builder makes.
+type Config struct {
+	Slot         ledger.Slot
+	Parent       ledger.BlockRef
+	ParentPoH    ledger.Hash // last PoH hash of the parent
+	Signer       ed25519.PrivateKey
+	ShredVersion uint16
+	Params       *cluster.Params
+}
+
+// Builder makes one leader block of 64 ticks, behind the bare ticks of the
+// slots skipped since its parent.
+type Builder struct {
+	cfg      Config
+	chain    *poh.Chain
+	shredder *shred.Shredder
+
+	ticks      int // own ticks closed
+	batch      []byte
+	entries    []ledger.Entry // of the open component
+	lastFlush  int            // ticks at the last flush
+	markerTick int            // ticks at the last UserBlockEntries marker, -1: none
+	receipt    bool
+}
+
+// NewBuilder starts a block and hashes the ticks of skipped slots.
+func NewBuilder(cfg Config) *Builder {
+	b := &Builder{
+		cfg:        cfg,
+		chain:      poh.New(cfg.ParentPoH, cfg.Params.HashesPerTick),
+		markerTick: -1,
+		shredder: shred.NewShredder(shred.Config{
+			Key:          cfg.Slot.Key(),
+			ParentOffset: uint16(cfg.Slot - cfg.Parent.Slot),
+			Version:      cfg.ShredVersion,
+			Signer:       cfg.Signer,
+			Chained:      cfg.Parent.ID,
+		}),
+	}
+	for range (cfg.Slot - cfg.Parent.Slot - 1) * ledger.TicksPerSlot {
+		b.tick()
+	}
+	return b
+}
+
+// Slot returns the block's slot.
+func (b *Builder) Slot() ledger.Slot { return b.cfg.Slot }
+
+// Parent returns the block's parent.
+func (b *Builder) Parent() ledger.BlockRef { return b.cfg.Parent }
+
+// Ticks returns how many of the slot's own 64 ticks are closed.
+func (b *Builder) Ticks() int { return b.ticks }
+
+// Done tells whether the block is closed.
+func (b *Builder) Done() bool { return b.ticks == ledger.TicksPerSlot }
+
+// Section returns the half of the slot in which the next record stands.
+func (b *Builder) Section() ledger.UserSlot {
+	return b.cfg.Slot.FirstUserSlot() + ledger.UserSlot(b.ticks/ledger.TicksPerUserSlot)
+}
+
+// Room tells whether another record fits into the current tick: its last
+// hash is the tick's own (FORMATS section 1).
+func (b *Builder) Room() bool {
+	return b.cfg.Params.HashesPerTick == 0 || b.chain.Remaining() > 1
+}
+
+// CanName tells whether a UserBlockEntries marker may be recorded now: there
+// is at most one a tick.
+func (b *Builder) CanName() bool { return b.markerTick != b.ticks && b.Room() }
+
+// RecordVotes records vote transactions as one entry.
+func (b *Builder) RecordVotes(txs []ledger.Transaction) {
+	e := ledger.Entry{Transactions: txs}
+	e.NumHashes, e.Hash = b.mix(e.Mixin())
+	b.entries = append(b.entries, e)
+}
+
+// RecordUserBlocks names UserBlocks: at most 512.
+func (b *Builder) RecordUserBlocks(refs []ledger.UserBlockRef) {
+	b.markerTick = b.ticks
+	b.marker(ledger.KindUserBlockEntries, ledger.AppendUserBlockEntries(nil, refs))
+}
+
+// RecordReceipt records the newest BankHash that the leader has computed on
+// this fork, once a block. It tells whether it did.
+func (b *Builder) RecordReceipt(r ledger.ExecutionReceipt) bool {
+	if b.receipt || !b.Room() {
+		return false
+	}
+	b.receipt = true
+	b.marker(ledger.KindExecutionReceipt, ledger.AppendExecutionReceipt(nil, r))
+	return true
+}
+
+func (b *Builder) marker(kind ledger.MarkerKind, payload []byte) {
+	m := ledger.Marker{Version: ledger.MarkerVersion, Kind: kind, Payload: payload}
+	m.NumHashes, m.Hash = b.mix(m.Mixin())
+	b.closeComponent()
+	b.batch = ledger.AppendComponent(b.batch, &ledger.Component{Marker: &m})
+}
+
+func (b *Builder) mix(mixin ledger.Hash) (uint64, ledger.Hash) {
+	n, hash, ok := b.chain.Record(mixin)
+	if !ok {
+		panic("leader: record where only a tick may stand")
+	}
+	return n, hash
+}
+
+func (b *Builder) tick() {
+	n, hash := b.chain.Tick()
+	b.entries = append(b.entries, ledger.Entry{NumHashes: n, Hash: hash})
+}
+
+func (b *Builder) closeComponent() {
+	if len(b.entries) > 0 {
+		b.batch = ledger.AppendComponent(b.batch, &ledger.Component{Entries: b.entries})
+		b.entries = nil
+	}
+}
+
+// How long records wait for company before they are sent.
+const (
+	flushAfterMarker = 3  // ticks after UserBlocks were named
+	flushTicks       = 16 // ticks since the last flush
+)
+
+// CloseTick ends the current tick and returns the sets that are ready for
+// broadcast. named says that every UserBlock which can be expected in this
+// section is named, so that the marker need not wait for more. With the 64th
+// tick the block is closed: its last set gives its id.
+func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
+	b.tick()
+	b.ticks++
+	fresh := b.markerTick >= b.lastFlush
+	switch {
+	case b.Done():
+		return b.flush(true)
+	case fresh && (named || b.ticks-b.markerTick >= flushAfterMarker),
+		b.ticks-b.lastFlush >= flushTicks:
+		return b.flush(false)
+	}
+	return nil, nil
+}
+
+func (b *Builder) flush(last bool) ([]*shred.Set, error) {
+	b.closeComponent()
+	sets, err := b.shredder.Shred(b.batch, uint8(min(b.ticks, ledger.TicksPerSlot-1)), last)
+	if err != nil {
+		return nil, fmt.Errorf("shred block %d: %w", b.cfg.Slot, err)
+	}
+	b.batch, b.lastFlush = nil, b.ticks
+	return sets, nil
+}

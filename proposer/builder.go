@@ -1,0 +1,205 @@
+package proposer
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/poh"
+	"tutti/shred"
+)
+
+// entryOverhead is the size of an entry without its transactions, and
+// batchOverhead the size of the count in front of a batch.
+const (
+	entryOverhead = 8 + 32 + 8
+	batchOverhead = 8
+)
+
+// setPayload is what one FEC set of a UserBlock holds, in bytes: 32 data
+// shreds of 963 (FORMATS section 2).
+const setPayload = shred.SetData * 963
+
+// Config says which UserBlock a Builder makes.
+type Config struct {
+	U            ledger.UserSlot
+	Lane         ledger.Lane
+	Anchor       ledger.Hash
+	Signer       ed25519.PrivateKey
+	ShredVersion uint16
+	Params       *cluster.Params
+	// CostMax bounds the sum of the transactions' costs: c, scaled by the
+	// anchor's lag (PROTOCOL section 9).
+	CostMax uint64
+}
+
+// Builder makes one UserBlock. Its FEC sets are streamed out while it is
+// built; it closes at its 32nd tick.
+type Builder struct {
+	cfg      Config
+	chain    *poh.Chain
+	shredder *shred.Shredder
+
+	ticks   int // closed
+	entries []ledger.Entry
+	size    int // bytes of entries as a batch
+	// Used of the limits, by everything recorded so far.
+	cost    uint64
+	count   int
+	payload int
+	sets    int
+
+	// Transactions are what the block holds, in order: they go back into the
+	// pool if the block is not recorded.
+	Transactions []*Pooled
+}
+
+// NewBuilder starts a UserBlock.
+func NewBuilder(cfg Config) *Builder {
+	signer := ledger.Pubkey(cfg.Signer.Public().(ed25519.PublicKey))
+	return &Builder{
+		cfg:   cfg,
+		chain: poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
+		size:  batchOverhead,
+		shredder: shred.NewShredder(shred.Config{
+			Key:     ledger.UserKey(cfg.U, cfg.Lane),
+			Version: cfg.ShredVersion,
+			Signer:  cfg.Signer,
+			Chained: cfg.Anchor,
+		}),
+	}
+}
+
+// U returns the UserBlockSlot that the block is for.
+func (b *Builder) U() ledger.UserSlot { return b.cfg.U }
+
+// Lane returns the block's lane.
+func (b *Builder) Lane() ledger.Lane { return b.cfg.Lane }
+
+// Anchor returns the PoH hash that the block builds on.
+func (b *Builder) Anchor() ledger.Hash { return b.cfg.Anchor }
+
+// Ticks returns how many of the block's 32 ticks are closed.
+func (b *Builder) Ticks() int { return b.ticks }
+
+// Done tells whether the block is closed.
+func (b *Builder) Done() bool { return b.ticks == ledger.TicksPerUserSlot }
+
+// share returns the part of a limit that may be used by the end of the
+// current tick, so that a dear transaction which arrives late still finds
+// room.
+func (b *Builder) share(limit uint64) uint64 {
+	return limit * uint64(b.ticks+1) / ledger.TicksPerUserSlot
+}
+
+// Pack records transactions of the pool, dearest first, as far as the limits
+// and the time passed allow. expiry judges a transaction by its blockhash.
+// The sets that became full are returned for broadcast.
+func (b *Builder) Pack(pool *Pool, expiry func(*Pooled) Verdict) ([]*shred.Set, error) {
+	p := b.cfg.Params
+	cost, count, payload, records := b.cost, b.count, b.payload+b.size, b.recordsLeft()
+	taken := pool.Take(func(t *Pooled) Verdict {
+		if v := expiry(t); v != Fits {
+			return v
+		}
+		size := len(t.Tx.Raw()) + entryOverhead
+		if cost+t.Cost > b.share(b.cfg.CostMax) || count+1 > int(b.share(uint64(p.TransactionsMax))) ||
+			payload+size > b.payloadMax() || records == 0 {
+			return Waits
+		}
+		cost, count, payload, records = cost+t.Cost, count+1, payload+size, records-1
+		return Fits
+	})
+	var out []*shred.Set
+	for len(taken) > 0 {
+		// One entry takes what fits into the open batch, which fills one set.
+		n, size := 0, b.size+entryOverhead
+		for n < len(taken) && size+len(taken[n].Tx.Raw()) <= setPayload {
+			size += len(taken[n].Tx.Raw())
+			n++
+		}
+		if n > 0 {
+			b.record(taken[:n])
+			taken = taken[n:]
+		}
+		if len(taken) > 0 {
+			sets, err := b.flush(false)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, sets...)
+		}
+	}
+	return out, nil
+}
+
+// payloadMax is the part of the payload limit that transactions may use by
+// now. The rest is for the ticks, and for the set that the last flush may
+// begin.
+func (b *Builder) payloadMax() int {
+	reserved := ledger.TicksPerUserSlot*entryOverhead + batchOverhead
+	limit := min(b.cfg.Params.PayloadMax, (b.cfg.Params.FECSetsMax-1)*setPayload) - reserved
+	return int(b.share(uint64(limit)))
+}
+
+// recordsLeft bounds the number of entries of this tick: its last hash is
+// the tick's own (FORMATS section 1).
+func (b *Builder) recordsLeft() uint64 {
+	if b.cfg.Params.UserBlockHashesPerTick == 0 {
+		return uint64(b.cfg.Params.TransactionsMax)
+	}
+	return b.chain.Remaining() - 1
+}
+
+func (b *Builder) record(txs []*Pooled) {
+	e := ledger.Entry{Transactions: make([]ledger.Transaction, len(txs))}
+	b.size += entryOverhead
+	for i, t := range txs {
+		e.Transactions[i] = t.Tx
+		b.cost += t.Cost
+		b.size += len(t.Tx.Raw())
+	}
+	b.count += len(txs)
+	var ok bool
+	if e.NumHashes, e.Hash, ok = b.chain.Record(e.Mixin()); !ok {
+		panic("proposer: record where only a tick may stand")
+	}
+	b.entries = append(b.entries, e)
+	b.Transactions = append(b.Transactions, txs...)
+}
+
+// CloseTick ends the current tick. With the 32nd the block is closed: its
+// last set is returned, which gives the block's id.
+func (b *Builder) CloseTick() ([]*shred.Set, error) {
+	var out []*shred.Set
+	if b.size+entryOverhead > setPayload {
+		sets, err := b.flush(false)
+		if err != nil {
+			return nil, err
+		}
+		out = sets
+	}
+	n, hash := b.chain.Tick()
+	b.entries = append(b.entries, ledger.Entry{NumHashes: n, Hash: hash})
+	b.size += entryOverhead
+	b.ticks++
+	if !b.Done() {
+		return out, nil
+	}
+	sets, err := b.flush(true)
+	return append(out, sets...), err
+}
+
+// flush shreds the entries that have not been sent.
+func (b *Builder) flush(last bool) ([]*shred.Set, error) {
+	batch := ledger.AppendEntries(make([]byte, 0, b.size), b.entries)
+	sets, err := b.shredder.Shred(batch, uint8(min(b.ticks, ledger.TicksPerSlot-1)), last)
+	if err != nil {
+		return nil, fmt.Errorf("shred UserBlock %d/%d: %w", b.cfg.U, b.cfg.Lane, err)
+	}
+	b.payload += len(batch)
+	b.sets += len(sets)
+	b.entries, b.size = nil, batchOverhead
+	return sets, nil
+}

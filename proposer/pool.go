@@ -1,0 +1,220 @@
+// Package proposer turns client transactions into UserBlocks (PROTOCOL
+// section 4). The pool keeps what has arrived, dearest first; the builder
+// makes one UserBlock with a proof of history of its own. It decides neither
+// when to build nor on what anchor: node does.
+package proposer
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tutti/ledger"
+)
+
+// Bounds of a Pool.
+const (
+	// PoolMax is the number of transactions that a pool holds.
+	PoolMax = 65_536
+	// skipMax bounds how many transactions Take passes over that do not fit
+	// or must wait.
+	skipMax = 256
+)
+
+// Reasons why a transaction is refused.
+var (
+	ErrFull      = errors.New("pool is full and the priority fee is not above the lowest in it")
+	ErrDuplicate = errors.New("transaction is already in the pool")
+)
+
+// Pooled is a transaction in the pool, with what is derived from it once.
+type Pooled struct {
+	Tx     ledger.Transaction
+	Hash   ledger.Hash // message hash
+	Budget ledger.ComputeBudget
+	Cost   uint64
+	Payer  ledger.Pubkey
+	// Fee is what the payer pays if the transaction is processed.
+	Fee ledger.Lamports
+
+	sequence uint64 // order of arrival
+	best     int    // place in byBest
+	worst    int    // place in byWorst
+}
+
+// NewPooled derives what the pool needs of a sanitised transaction. The
+// error is a ledger.TransactionError if its compute budget does not parse.
+func NewPooled(tx ledger.Transaction) (*Pooled, error) {
+	budget, err := tx.ComputeBudget()
+	if err != nil {
+		return nil, err
+	}
+	return &Pooled{
+		Tx:     tx,
+		Hash:   tx.MessageHash(),
+		Budget: budget,
+		Cost:   tx.Cost(budget),
+		Payer:  tx.Key(0),
+		Fee:    tx.BaseFee() + budget.PriorityFee(),
+	}, nil
+}
+
+// before orders by compute-unit price, then by arrival.
+func (p *Pooled) before(q *Pooled) bool {
+	if p.Budget.UnitPrice != q.Budget.UnitPrice {
+		return p.Budget.UnitPrice > q.Budget.UnitPrice
+	}
+	return p.sequence < q.sequence
+}
+
+// Pool holds transactions that wait for a UserBlock.
+type Pool struct {
+	max      int
+	sequence uint64
+	byHash   map[ledger.Hash]*Pooled
+	fees     map[ledger.Pubkey]ledger.Lamports
+	byBest   bestHeap
+	byWorst  worstHeap
+}
+
+// NewPool returns an empty pool of at most max transactions.
+func NewPool(max int) *Pool {
+	return &Pool{
+		max:    max,
+		byHash: make(map[ledger.Hash]*Pooled),
+		fees:   make(map[ledger.Pubkey]ledger.Lamports),
+	}
+}
+
+// Len returns the number of transactions in the pool.
+func (p *Pool) Len() int { return len(p.byHash) }
+
+// Has tells whether a transaction with that message hash is in the pool.
+func (p *Pool) Has(hash ledger.Hash) bool { return p.byHash[hash] != nil }
+
+// Fees returns what the payer's transactions in the pool cost it together.
+func (p *Pool) Fees(payer ledger.Pubkey) ledger.Lamports { return p.fees[payer] }
+
+// Add puts a transaction into the pool. When the pool is full the cheapest
+// one makes room and is returned, unless t itself is the cheapest: ErrFull.
+func (p *Pool) Add(t *Pooled) (evicted *Pooled, err error) {
+	if p.byHash[t.Hash] != nil {
+		return nil, ErrDuplicate
+	}
+	t.sequence = p.sequence
+	p.sequence++
+	if len(p.byHash) >= p.max {
+		cheapest := p.byWorst[0]
+		if !t.before(cheapest) {
+			return nil, fmt.Errorf("%w (%d micro-lamports per compute unit)", ErrFull, cheapest.Budget.UnitPrice)
+		}
+		p.remove(cheapest)
+		evicted = cheapest
+	}
+	p.byHash[t.Hash] = t
+	p.fees[t.Payer] += t.Fee
+	heap.Push(&p.byBest, t)
+	heap.Push(&p.byWorst, t)
+	return evicted, nil
+}
+
+// Remove takes the transaction with that message hash out, if it is there.
+func (p *Pool) Remove(hash ledger.Hash) {
+	if t := p.byHash[hash]; t != nil {
+		p.remove(t)
+	}
+}
+
+func (p *Pool) remove(t *Pooled) {
+	delete(p.byHash, t.Hash)
+	if p.fees[t.Payer] -= t.Fee; p.fees[t.Payer] == 0 {
+		delete(p.fees, t.Payer)
+	}
+	heap.Remove(&p.byBest, t.best)
+	heap.Remove(&p.byWorst, t.worst)
+}
+
+// Verdict is what the caller of Take thinks of a transaction.
+type Verdict uint8
+
+// Verdicts on a transaction at the time of packing.
+const (
+	Fits    Verdict = iota // pack it
+	Waits                  // leave it in the pool
+	Expired                // throw it away
+)
+
+// Any tells whether judge says of some transaction that it fits.
+func (p *Pool) Any(judge func(*Pooled) Verdict) bool {
+	return slices.ContainsFunc(p.byBest, func(t *Pooled) bool { return judge(t) == Fits })
+}
+
+// Take removes and returns transactions, dearest first, for as long as judge
+// says that they fit. It stops at the first 256 that have to wait.
+func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
+	var taken, waiting []*Pooled
+	for len(p.byBest) > 0 && len(waiting) < skipMax {
+		t := p.byBest[0]
+		switch judge(t) {
+		case Fits:
+			p.remove(t)
+			taken = append(taken, t)
+		case Expired:
+			p.remove(t)
+		case Waits:
+			heap.Pop(&p.byBest)
+			waiting = append(waiting, t)
+		}
+	}
+	for _, t := range waiting {
+		heap.Push(&p.byBest, t)
+	}
+	return taken
+}
+
+type bestHeap []*Pooled
+
+func (h bestHeap) Len() int           { return len(h) }
+func (h bestHeap) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h bestHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].best, h[j].best = i, j
+}
+
+func (h *bestHeap) Push(x any) {
+	t := x.(*Pooled)
+	t.best = len(*h)
+	*h = append(*h, t)
+}
+
+func (h *bestHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return t
+}
+
+type worstHeap []*Pooled
+
+func (h worstHeap) Len() int           { return len(h) }
+func (h worstHeap) Less(i, j int) bool { return h[j].before(h[i]) }
+func (h worstHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].worst, h[j].worst = i, j
+}
+
+func (h *worstHeap) Push(x any) {
+	t := x.(*Pooled)
+	t.worst = len(*h)
+	*h = append(*h, t)
+}
+
+func (h *worstHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return t
+}

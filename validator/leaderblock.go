@@ -1,0 +1,303 @@
+package validator
+
+import (
+	"errors"
+	"fmt"
+
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/poh"
+	"tutti/shred"
+)
+
+// FECSetsMax bounds a leader block (PROTOCOL section 5).
+const FECSetsMax = 128
+
+// Why a leader block is invalid.
+var (
+	ErrTooManySets   = errors.New("more FEC sets than a leader block may have")
+	ErrBatch         = errors.New("batch is not complete components")
+	ErrTicks         = errors.New("wrong number of ticks")
+	ErrTrailing      = errors.New("data behind the last tick")
+	ErrTransaction   = errors.New("transaction that is no vote")
+	ErrVoteSignature = errors.New("vote with a bad signature")
+	ErrVoteStake     = errors.New("vote of an account without stake")
+	ErrVoteTwice     = errors.New("two votes of one account for one slot")
+	ErrSkippedTicks  = errors.New("record in the ticks of a skipped slot")
+	ErrMarkers       = errors.New("more than one such marker")
+	ErrReceipt       = errors.New("ExecutionReceipt contradicts what > 2/3 of the stake reported")
+)
+
+// Progress is what is known of a leader block after some of its FEC sets, in
+// order. It is immutable: Next returns a new one, so that two blocks of one
+// slot can share their first sets.
+type Progress struct {
+	rules    *Rules
+	Slot     ledger.Slot
+	Parent   *Block
+	verifier poh.Verifier
+	open     []byte // payload behind the last complete batch
+	named    []Named
+	votes    []Standing
+	receipt  *ledger.ExecutionReceipt
+	roots    []ledger.Hash
+	tick     uint64 // tick of the last UserBlockEntries marker, + 1
+	// Fresh are the entries that the last set brought.
+	Fresh []Named
+	// FreshVotes are the votes that the last set brought.
+	FreshVotes []Standing
+	// Verified counts signatures checked by the last set.
+	Verified int
+}
+
+// Standing is a vote that stands in a leader block, whether it counts on the
+// fork or not.
+type Standing struct {
+	Vote ledger.Vote
+	Tx   ledger.Transaction
+}
+
+// Rules are what blocks are checked against.
+type Rules struct {
+	Params *cluster.Params
+	// Stakes returns those of an epoch's slot, or nil.
+	Stakes func(ledger.Slot) *consensus.Stakes
+	// Signed tells whether the vote's signatures verify.
+	Signed func(*ledger.Transaction) bool
+}
+
+// Begin starts a block on its parent. slot is above the parent's.
+func Begin(rules *Rules, slot ledger.Slot, parent *Block) Progress {
+	return Progress{
+		rules:    rules,
+		Slot:     slot,
+		Parent:   parent,
+		verifier: poh.NewVerifier(parent.LastPoH, rules.Params.HashesPerTick),
+	}
+}
+
+// skipped is the number of ticks before the block's own.
+func (p *Progress) skipped() uint64 {
+	return uint64(p.Slot-p.Parent.Slot-1) * ledger.TicksPerSlot
+}
+
+// section returns the half of the slot for a record that stands behind the
+// ticks seen so far.
+func (p *Progress) section() (ledger.UserSlot, error) {
+	ticks := p.verifier.Ticks()
+	if ticks < p.skipped() {
+		return 0, ErrSkippedTicks
+	}
+	own := ticks - p.skipped()
+	if own >= ledger.TicksPerSlot {
+		return 0, ErrTrailing
+	}
+	return p.Slot.FirstUserSlot() + ledger.UserSlot(own/ledger.TicksPerUserSlot), nil
+}
+
+// Next takes the next set. An error means that the block is invalid, and
+// with it every block that continues this set.
+func (p Progress) Next(set *shred.Set) (Progress, error) {
+	p.Fresh, p.FreshVotes, p.Verified = nil, nil, 0
+	p.roots = append(p.roots[:len(p.roots):len(p.roots)], set.Root)
+	if len(p.roots) > FECSetsMax {
+		return p, ErrTooManySets
+	}
+	p.open = append(p.open[:len(p.open):len(p.open)], set.Payload...)
+	if !set.Complete {
+		return p, nil
+	}
+	components, err := ledger.ParseBatch(p.open)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrBatch, err)
+	}
+	p.open = nil
+	// The slices are shared with the progress before: copy before growing.
+	p.named = p.named[:len(p.named):len(p.named)]
+	p.votes = p.votes[:len(p.votes):len(p.votes)]
+	for _, c := range components {
+		if c.Marker != nil {
+			err = p.marker(c.Marker)
+		} else {
+			err = p.entries(c.Entries)
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p *Progress) entries(entries []ledger.Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if len(e.Transactions) == 0 {
+			if p.verifier.Ticks() == p.skipped()+ledger.TicksPerSlot {
+				return ErrTrailing
+			}
+			if err := p.verifier.Step(e.NumHashes, nil, e.Hash); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := p.section(); err != nil {
+			return err
+		}
+		mixin := e.Mixin()
+		if err := p.verifier.Step(e.NumHashes, &mixin, e.Hash); err != nil {
+			return err
+		}
+		for j := range e.Transactions {
+			if err := p.vote(&e.Transactions[j]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// vote checks a transaction of the block: it must be a vote of an account
+// with stake, rightly signed, and the only one of the account for its slot.
+func (p *Progress) vote(tx *ledger.Transaction) error {
+	if err := tx.Sanitize(); err != nil {
+		return fmt.Errorf("%w: %w", ErrTransaction, err)
+	}
+	v, err := ledger.ParseVote(tx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTransaction, err)
+	}
+	stakes := p.rules.Stakes(p.Slot)
+	if _, ok := stakes.Voter(v.Account); !ok {
+		return fmt.Errorf("%w: %v", ErrVoteStake, v.Account)
+	}
+	for i := range p.votes {
+		if p.votes[i].Vote.Account == v.Account && p.votes[i].Vote.Block.Slot == v.Block.Slot {
+			return fmt.Errorf("%w: %v", ErrVoteTwice, v.Account)
+		}
+	}
+	if !p.rules.Signed(tx) {
+		return fmt.Errorf("%w: %v", ErrVoteSignature, v.Account)
+	}
+	p.Verified += tx.NumSignatures()
+	c := Standing{Vote: v, Tx: *tx}
+	p.votes = append(p.votes, c)
+	p.FreshVotes = append(p.FreshVotes, c)
+	return nil
+}
+
+func (p *Progress) marker(m *ledger.Marker) error {
+	section, err := p.section()
+	if err != nil {
+		return err
+	}
+	tick := p.verifier.Ticks() + 1
+	mixin := m.Mixin()
+	if err := p.verifier.Step(m.NumHashes, &mixin, m.Hash); err != nil {
+		return err
+	}
+	switch m.Kind {
+	case ledger.KindUserBlockEntries:
+		if p.tick == tick {
+			return fmt.Errorf("%w in a tick: UserBlockEntries", ErrMarkers)
+		}
+		p.tick = tick
+		refs, err := ledger.ParseUserBlockEntries(m.Payload)
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			if err := p.name(ref, section); err != nil {
+				return fmt.Errorf("%v: %w", ref, err)
+			}
+		}
+	case ledger.KindExecutionReceipt:
+		if p.receipt != nil {
+			return fmt.Errorf("%w in a block: ExecutionReceipt", ErrMarkers)
+		}
+		r, err := ledger.ParseExecutionReceipt(m.Payload)
+		if err != nil {
+			return err
+		}
+		p.receipt = &r
+	}
+	return nil
+}
+
+// name checks an entry against the fork (PROTOCOL section 5); its anchor is
+// checked when the UserBlock is here.
+func (p *Progress) name(ref ledger.UserBlockRef, section ledger.UserSlot) error {
+	if uint64(ref.Lane) >= uint64(p.rules.Params.Proposers) {
+		return ErrLane
+	}
+	if consensus.VotesOnly(p.Parent.Lag, int(p.rules.Params.LagZero)) {
+		return ErrLag
+	}
+	if err := Window(p.rules.Params, p.Parent, ref.U, section); err != nil {
+		return err
+	}
+	for i := range p.named {
+		if p.named[i].Ref.U == ref.U && p.named[i].Ref.Lane == ref.Lane {
+			return ErrTwice
+		}
+	}
+	if p.Parent.Names(ref.U, ref.Lane) {
+		return ErrTwice
+	}
+	n := Named{Ref: ref, Section: section}
+	p.named = append(p.named, n)
+	p.Fresh = append(p.Fresh, n)
+	return nil
+}
+
+// Votes returns the votes seen so far.
+func (p *Progress) Votes() []Standing { return p.votes }
+
+// Roots returns the Merkle roots of the sets so far.
+func (p *Progress) Roots() []ledger.Hash { return p.roots }
+
+// Finish ends the block with its last set, and counts its votes on the fork.
+// An error means that the block is invalid.
+func (p *Progress) Finish() (*Block, error) {
+	if len(p.open) > 0 {
+		return nil, fmt.Errorf("%w: the last one is open", ErrBatch)
+	}
+	if got, want := p.verifier.Ticks(), p.skipped()+ledger.TicksPerSlot; got != want {
+		return nil, fmt.Errorf("%w: %d, want %d", ErrTicks, got, want)
+	}
+	if err := p.verifier.Finish(); err != nil {
+		return nil, err
+	}
+	b := &Block{
+		BlockRef: ledger.BlockRef{Slot: p.Slot, ID: p.roots[len(p.roots)-1]},
+		Parent:   p.Parent,
+		Height:   p.Parent.Height + 1,
+		LastPoH:  p.verifier.Hash(),
+		Named:    p.named,
+	}
+	if err := p.checkReceipt(); err != nil {
+		return nil, err
+	}
+	b.Lineage = p.Parent.Lineage.Extend(b.BlockRef)
+	votes := make([]ledger.Vote, len(p.votes))
+	for i := range p.votes {
+		votes[i] = p.votes[i].Vote
+	}
+	b.Ballots, _ = p.Parent.Ballots.Count(p.Slot, p.rules.Stakes(p.Slot), votes, p.Parent.Lineage)
+	b.Lag = consensus.Lag(b.Lineage, b.Ballots)
+	return b, nil
+}
+
+// checkReceipt compares the leader's own BankHash with the one that > 2/3 of
+// the stake reported on this fork up to and including the parent, if there
+// is one.
+func (p *Progress) checkReceipt() error {
+	if p.receipt == nil || !p.Parent.Descends(p.receipt.Block) {
+		return nil
+	}
+	reported, ok := p.Parent.Ballots.Reported(p.receipt.Block.Slot, p.rules.Stakes(p.Slot))
+	if ok && reported != p.receipt.BankHash {
+		return fmt.Errorf("%w: slot %d", ErrReceipt, p.receipt.Block.Slot)
+	}
+	return nil
+}

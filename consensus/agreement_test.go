@@ -1,0 +1,245 @@
+package consensus
+
+import (
+	"fmt"
+	"testing"
+
+	"tutti/internal/testkit"
+	"tutti/ledger"
+)
+
+// TestState has a case for each sentence of PROTOCOL section 10. Opinions are
+// stake and value; x is mine, ? another one that is not known, - silence.
+func TestState(t *testing.T) {
+	type said struct {
+		stake ledger.Lamports
+		value string
+	}
+	for _, c := range []struct {
+		says []said
+		want State
+	}{
+		{[]said{{67, "x"}, {33, "-"}}, Certified},
+		{[]said{{66, "x"}, {34, "-"}}, Open},
+		{[]said{{67, "x"}, {33, "y"}}, Certified},
+		{[]said{{67, "y"}, {33, "x"}}, IAmWrong},
+		{[]said{{67, "?"}, {33, "x"}}, Stalled},
+		{[]said{{33, "x"}, {33, "y"}, {34, "-"}}, Open},
+		{[]said{{33, "x"}, {34, "y"}, {33, "-"}}, Stalled}, // y can reach 67
+		{[]said{{40, "x"}, {34, "y"}, {26, "-"}}, Halt},
+		{[]said{{40, "x"}, {34, "?"}, {26, "-"}}, Halt},
+		{[]said{{32, "x"}, {34, "?"}, {34, "y"}}, Stalled}, // all of it may be y
+		{[]said{{32, "x"}, {34, "z"}, {34, "y"}}, Halt},
+		{[]said{{60, "x"}, {40, "?"}}, Halt},
+		{[]said{{32, "x"}, {34, "?"}, {34, "-"}}, Stalled},
+		{[]said{{33, "y"}, {67, "-"}}, Open},
+		{[]said{{34, "y"}, {66, "-"}}, Stalled}, // any value can still reach 67
+		{[]said{{66, "x"}, {34, "y"}}, Halt},
+		{[]said{{33, "x"}, {66, "y"}, {1, "-"}}, Stalled},
+		{nil, Open},
+	} {
+		var opinions []Opinion
+		total := ledger.Lamports(0)
+		for _, s := range c.says {
+			o := Opinion{Stake: s.stake, Stance: Says, Value: value(s.value)}
+			switch s.value {
+			case "?":
+				o.Stance = Differs
+			case "-":
+				o.Stance = Silent
+			}
+			opinions = append(opinions, o)
+			total += s.stake
+		}
+		if got := SumUp(opinions, value("x"), max(total, 100)).State(); got != c.want {
+			t.Errorf("%v: %v, want %v", c.says, got, c.want)
+		}
+	}
+}
+
+// TestStateIsSafe: whatever the silent and the unnamed turn out to say, a
+// certified block stays certified, a Halt never sees any value reach two
+// thirds, and where some value still can there is no Halt.
+func TestStateIsSafe(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 2000 {
+		var opinions []Opinion
+		var total ledger.Lamports
+		for range 1 + rng.IntN(7) {
+			o := Opinion{Stake: ledger.Lamports(1 + rng.IntN(5)), Stance: Stance(rng.IntN(3))}
+			if o.Stance == Says {
+				o.Value = value(string(rune('x' + rng.IntN(3))))
+			}
+			opinions = append(opinions, o)
+			total += o.Stake
+		}
+		now := SumUp(opinions, value("x"), total).State()
+		reachable := false
+		for _, all := range []string{"x", "y", "z", "w"} {
+			later := make([]Opinion, len(opinions))
+			for i, o := range opinions {
+				if o.Stance == Silent || o.Stance == Differs && all != "x" {
+					o.Stance, o.Value = Says, value(all)
+				}
+				later[i] = o
+			}
+			sums := SumUp(later, value("x"), total)
+			reachable = reachable || TwoThirds(sums.With, total) || TwoThirds(sums.OtherStake, total)
+			if then := sums.State(); (now == Certified || now == IAmWrong) && then != now {
+				t.Fatalf("%v: %v, then %v", opinions, now, then)
+			}
+		}
+		if now == Halt && reachable || now == Stalled && !reachable {
+			t.Fatalf("%v: %v, reachable %v", opinions, now, reachable)
+		}
+	}
+}
+
+// chainOf are links from block 1 on, a value per block.
+func chainOf(from int, prev string, values ...string) []Link {
+	var links []Link
+	for i, v := range values {
+		slot := from + i
+		links = append(links, Link{
+			Block: block(fmt.Sprint(slot)), Parent: block(fmt.Sprint(slot - 1)),
+			Hash: value(v), ParentHash: value(prev),
+		})
+		prev = v
+	}
+	return links
+}
+
+func newAgreement(stakes string) *Agreement {
+	a := NewAgreement(block("0"), value("genesis"), oneEpoch(stakes))
+	for _, l := range chainOf(1, "genesis", "p1", "p2", "p3", "p4", "p5") {
+		a.Executed(l)
+	}
+	return a
+}
+
+func (a *Agreement) say(who string, voted int, slot int, v string) {
+	a.Report(account(who), ledger.Slot(voted), Value{block(fmt.Sprint(slot)), value(v)})
+}
+
+func (a *Agreement) sums(t *testing.T, slot int) string {
+	t.Helper()
+	s, ok := a.Judge(block(fmt.Sprint(slot)))
+	if !ok {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d with, %d against, %d unnamed: %v", s.With, s.Against, s.Unnamed, s.State())
+}
+
+// TestReportsSpeakForAncestors expands reports through links (PROTOCOL
+// section 10).
+func TestReportsSpeakForAncestors(t *testing.T) {
+	a := newAgreement("a=40 b=35 c=25")
+	check := func(slot int, want string) {
+		t.Helper()
+		if got := a.sums(t, slot); got != want {
+			t.Fatalf("block %d: %s, want %s", slot, got, want)
+		}
+	}
+	check(6, "unknown")
+	a.say("a", 9, 4, "p4")
+	check(5, "0 with, 0 against, 0 unnamed: open")
+	check(4, "40 with, 0 against, 0 unnamed: open")
+	check(1, "40 with, 0 against, 0 unnamed: open")
+	// b differs at 4, from where on is not known: against me from 4 on.
+	a.say("b", 9, 4, "q4")
+	check(5, "0 with, 35 against, 35 unnamed: stalled")
+	check(4, "40 with, 35 against, 0 unnamed: halt")
+	check(3, "40 with, 0 against, 0 unnamed: open")
+	if got := a.Wanted(block("2")); len(got) != 1 || got[0] != (Value{block("4"), value("q4")}) {
+		t.Fatal(got)
+	}
+	// Its links tell that it differs from 3 on.
+	for _, l := range chainOf(3, "p2", "q3", "q4") {
+		a.Learn(l)
+	}
+	check(3, "40 with, 35 against, 0 unnamed: halt")
+	check(2, "75 with, 0 against, 0 unnamed: certified")
+	if got := a.Wanted(block("2")); len(got) != 0 {
+		t.Fatal(got)
+	}
+	if b, ok := a.Certified(block("5")); !ok || b != block("2") {
+		t.Fatal(b, ok)
+	}
+	// A replayed vote does not bring an old report back; a newer one does.
+	a.say("b", 9, 1, "p1")
+	a.say("b", 8, 4, "p4")
+	check(3, "40 with, 35 against, 0 unnamed: halt")
+	a.say("b", 10, 4, "p4")
+	check(4, "75 with, 0 against, 0 unnamed: certified")
+	// Who is ahead of me is not against me, nor is who has no stake.
+	a.say("c", 11, 9, "r9")
+	a.say("z", 11, 4, "q4")
+	check(4, "75 with, 0 against, 0 unnamed: certified")
+	if got := a.Wanted(block("4")); len(got) != 0 {
+		t.Fatal(got)
+	}
+	a.Prune(block("4"))
+	check(3, "unknown")
+	check(4, "75 with, 0 against, 0 unnamed: certified")
+	if len(a.own) != 2 || len(a.others) != 0 {
+		t.Fatal(a.own, a.others)
+	}
+	if b, ok := a.Certified(block("5")); !ok || b != block("4") {
+		t.Fatal(b, ok)
+	}
+}
+
+// TestReportsOfOtherForks speak for the common ancestors only; a difference
+// there is one for all that follows.
+func TestReportsOfOtherForks(t *testing.T) {
+	a := newAgreement("a=40 b=60")
+	a.say("b", 9, 7, "f7")
+	for _, l := range []Link{
+		{Block: block("7"), Parent: block("6b"), Hash: value("f7"), ParentHash: value("f6")},
+		{Block: block("6b"), Parent: block("2"), Hash: value("f6"), ParentHash: value("p2")},
+	} {
+		a.Learn(l)
+	}
+	if got := a.sums(t, 2); got != "60 with, 0 against, 0 unnamed: open" {
+		t.Fatal(got)
+	}
+	if got := a.sums(t, 3); got != "0 with, 0 against, 0 unnamed: open" {
+		t.Fatal(got)
+	}
+	a = newAgreement("a=40 b=60")
+	a.say("b", 9, 7, "f7")
+	for _, l := range []Link{
+		{Block: block("7"), Parent: block("2"), Hash: value("f7"), ParentHash: value("q2")},
+		{Block: block("2"), Parent: block("1"), Hash: value("q2"), ParentHash: value("p1")},
+	} {
+		a.Learn(l)
+	}
+	if got := a.sums(t, 3); got != "0 with, 60 against, 60 unnamed: stalled" {
+		t.Fatal(got)
+	}
+	if got := a.sums(t, 2); got != "0 with, 60 against, 0 unnamed: stalled" {
+		t.Fatal(got)
+	}
+	if got := a.sums(t, 1); got != "60 with, 0 against, 0 unnamed: open" {
+		t.Fatal(got)
+	}
+}
+
+// TestLinksAreBounded, and cannot lead upwards.
+func TestLinksAreBounded(t *testing.T) {
+	a := newAgreement("a=100")
+	up := Link{Block: block("3"), Parent: block("4"), Hash: value("u3"), ParentHash: value("u4")}
+	down := Link{Block: block("4"), Parent: block("3"), Hash: value("u4"), ParentHash: value("u3")}
+	a.Learn(up)
+	a.Learn(down)
+	a.say("a", 9, 4, "u4")
+	if got := a.sums(t, 1); got != "0 with, 0 against, 0 unnamed: open" {
+		t.Fatal(got)
+	}
+	for i := range LinksMax + 10 {
+		a.Learn(Link{Block: block("5"), Parent: block("4"), Hash: value(fmt.Sprint(i))})
+	}
+	if len(a.others) != LinksMax {
+		t.Fatal(len(a.others))
+	}
+}

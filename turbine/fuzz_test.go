@@ -160,7 +160,8 @@ func FuzzCollector(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		script = script[:min(len(script), 600)]
 		limits := Limits{UserSetsMax: 4, SetsMax: 12}
-		if fuzzRun(t, blocks, limits, script) != fuzzRun(t, blocks, limits, script) {
+		first := fuzzRun(t, blocks, limits, script)
+		if again := fuzzRun(t, blocks, limits, script); again != first {
 			t.Fatal("two runs differ")
 		}
 	})

@@ -47,7 +47,7 @@ func FuzzParse(f *testing.F) {
 				flags |= flagDataComplete
 			}
 			got[offFlags] = flags
-			binary.LittleEndian.PutUint16(got[offSize:], uint16(HeaderSize+len(s.Payload())))
+			binary.LittleEndian.PutUint16(got[offSize:], uint16(dataHeader+len(s.Payload())))
 		} else {
 			binary.LittleEndian.PutUint16(got[offNumData:], SetData)
 			binary.LittleEndian.PutUint16(got[offNumCode:], SetData)

@@ -72,10 +72,6 @@ const (
 	proofSize     = proofNodes * proofNodeSize
 )
 
-// HeaderSize is what of a data shred is not payload: the size field of a data
-// shred is HeaderSize plus the length of its payload.
-const HeaderSize = dataHeader
-
 // Flags of a data shred.
 const (
 	flagTickMask     = 0x3f

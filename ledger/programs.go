@@ -14,8 +14,9 @@ var (
 	LoaderV2             = MustPubkey("BPFLoader2111111111111111111111111111111111")
 	LoaderUpgradeable    = MustPubkey("BPFLoaderUpgradeab1e11111111111111111111111")
 	LoaderV4             = MustPubkey("LoaderV411111111111111111111111111111111111")
-	// BundleProgram is SHA-256 of "tutti bundle program": nobody has a key for
-	// it (PROTOCOL section 8, Bundles).
+	// BundleProgram is SHA-256 of "tutti bundle program",
+	// 2pFsP8Xf69ic5jseWvw9WFEeD9XLrkXzr3B8BWS9tA9v: nobody has a key for it
+	// (PROTOCOL section 8, Bundles).
 	BundleProgram = Pubkey(Sum([]byte("tutti bundle program")))
 )
 

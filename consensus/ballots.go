@@ -42,7 +42,8 @@ type accountReport struct {
 	Report
 }
 
-// NewBallots returns the vote state of the genesis block.
+// NewBallots returns a vote state without votes: that of the genesis block, or
+// of the block before the oldest one from which a node rebuilds its state.
 func NewBallots(stakes *Stakes) *Ballots {
 	return &Ballots{stakes: stakes, states: make([]*VoteState, stakes.Len())}
 }

@@ -225,19 +225,6 @@ func (f *ForkChoice) Parent(ref ledger.BlockRef) (ledger.BlockRef, bool) {
 	return ledger.BlockRef{}, false
 }
 
-// Children returns the children of a block in the order of Compare.
-func (f *ForkChoice) Children(ref ledger.BlockRef) []ledger.BlockRef {
-	b := f.blocks[ref]
-	if b == nil {
-		return nil
-	}
-	children := make([]ledger.BlockRef, len(b.children))
-	for i, c := range b.children {
-		children[i] = c.ref
-	}
-	return children
-}
-
 // Weight returns the stake that lies on a block and its descendants.
 func (f *ForkChoice) Weight(ref ledger.BlockRef) ledger.Lamports {
 	if b := f.blocks[ref]; b != nil {

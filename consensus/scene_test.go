@@ -218,14 +218,7 @@ func (s *scene) do(line string) string {
 		return fmt.Sprintf("%v, pruned %s", ok, names(pruned))
 	case "decide":
 		d := s.tower.Decide(block(args[0]), s.forks, s.vote)
-		out := d.Verdict.String()
-		if d.Block != (ledger.BlockRef{}) {
-			out += " by " + name(d.Block)
-		}
-		if d.Total > 0 {
-			out += fmt.Sprintf(" %d/%d", d.Stake, d.Total)
-		}
-		return out
+		return d.String()
 	case "vote": // without asking
 		for _, a := range args {
 			if root, ok := s.tower.Record(block(a)); ok {

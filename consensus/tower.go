@@ -21,10 +21,10 @@ const switchNum, switchDen = 38, 100
 // reason. Zero is a plain yes.
 type Verdict uint8
 
-// The verdicts. Vote and SwitchFork are yes; what follows them is no.
+// The verdicts. SameFork and SwitchFork are yes; what follows them is no.
 const (
-	// Vote: the block continues the fork of the last vote.
-	Vote Verdict = iota
+	// SameFork: the block continues the fork of the last vote, if there is one.
+	SameFork Verdict = iota
 	// SwitchFork: it does not, but enough stake is locked out of that fork.
 	SwitchFork
 	// TooOld: the block is not newer than the last vote.
@@ -42,7 +42,7 @@ const (
 )
 
 var verdictNames = [...]string{
-	"vote", "switch fork", "too old", "locked", "off root", "below threshold", "no switch", "unknown",
+	"same fork", "switch fork", "too old", "locked", "off root", "below threshold", "no switch", "unknown",
 }
 
 // String returns the verdict in words.
@@ -64,15 +64,14 @@ func (d Decision) OK() bool { return d.Verdict <= SwitchFork }
 
 // String returns the decision for logs.
 func (d Decision) String() string {
-	switch d.Verdict {
-	case Locked:
-		return fmt.Sprintf("locked by %v", d.Block)
-	case BelowThreshold:
-		return fmt.Sprintf("below threshold: %d of %d at %v", d.Stake, d.Total, d.Block)
-	case SwitchFork, NoSwitch:
-		return fmt.Sprintf("%v: %d of %d", d.Verdict, d.Stake, d.Total)
+	s := d.Verdict.String()
+	if d.Block != (ledger.BlockRef{}) {
+		s += fmt.Sprintf(" by %v", d.Block)
 	}
-	return d.Verdict.String()
+	if d.Total > 0 {
+		s += fmt.Sprintf(", %d of %d", d.Stake, d.Total)
+	}
+	return s
 }
 
 // TowerVote is a vote of this node that still locks it.

@@ -197,3 +197,17 @@ func TestHonestVotesCount(t *testing.T) {
 		}
 	}
 }
+
+func TestLockedUntil(t *testing.T) {
+	for _, c := range []struct {
+		slot          ledger.Slot
+		confirmations uint8
+		want          ledger.Slot
+	}{
+		{10, 1, 12}, {10, 31, 10 + 1<<31}, {10, 255, 10 + 1<<31}, {1<<64 - 2, 1, 1<<64 - 1}, {1<<64 - 1, 1, 1<<64 - 1},
+	} {
+		if got := lockedUntil(c.slot, c.confirmations); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}

@@ -1,13 +1,10 @@
 package cluster
 
 import (
-	"bytes"
-	"crypto/sha256"
+	"crypto/ed25519"
 	"testing"
-	"time"
 
 	"tutti/ledger"
-	"tutti/ledger/sigverify"
 )
 
 const testT0 = 1_700_000_000_500_000_000
@@ -15,6 +12,12 @@ const testT0 = 1_700_000_000_500_000_000
 // key returns the i-th test key of a kind.
 func key(kind string, i int) ledger.Pubkey {
 	return ledger.Pubkey(ledger.Sum([]byte(kind), []byte{byte(i), byte(i >> 8)}))
+}
+
+// signer returns the i-th test key pair.
+func signer(i int) ed25519.PrivateKey {
+	k := key("signer", i)
+	return ed25519.NewKeyFromSeed(k[:])
 }
 
 // testOptions are those of a cluster of validators with these stakes in SOL.
@@ -38,29 +41,4 @@ func newGenesis(t testing.TB, o Options) *Genesis {
 		t.Fatal(err)
 	}
 	return g
-}
-
-func TestGenesisRoundTrip(t *testing.T) {
-	o := testOptions(10, 20, 30)
-	o.Params.HashesPerTick = 0
-	o.Params.SignatureRule = sigverify.Strict
-	o.Params.Execution = ExecutionSync
-	o.Accounts = []GenesisAccount{{Key: key("extra", 0), Lamports: 7, Data: []byte("data")}}
-	g := newGenesis(t, o)
-	back, err := ParseGenesis(g.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(back.Bytes(), g.Bytes()) {
-		t.Fatal("genesis differs after a round trip")
-	}
-	if back.Params != g.Params {
-		t.Fatalf("parameters %+v, want %+v", back.Params, g.Params)
-	}
-	if back.T0 != testT0 || back.CreationTime != testT0/int64(time.Second) {
-		t.Fatalf("T0 %d, creation time %d", back.T0, back.CreationTime)
-	}
-	if g.Hash() != sha256.Sum256(g.Bytes()) {
-		t.Fatal("the genesis hash does not cover the bytes")
-	}
 }

@@ -10,8 +10,8 @@ import (
 // bincode numbers it.
 type TransactionErrorKind uint32
 
-// The variants of TransactionError, in Solana's order (S
-// transaction-error/src/lib.rs). InstructionFailed is Solana's
+// The variants of TransactionError, in the order of solana-sdk
+// (transaction-error/src/lib.rs). InstructionFailed is Solana's
 // InstructionError, whose name is taken here by the type.
 const (
 	AccountInUse TransactionErrorKind = iota
@@ -59,8 +59,8 @@ const (
 // bincode numbers it.
 type InstructionErrorKind uint32
 
-// The variants of InstructionError, in Solana's order (S
-// instruction-error/src/lib.rs).
+// The variants of InstructionError, in the order of solana-sdk
+// (instruction-error/src/lib.rs).
 const (
 	InstructionGenericError InstructionErrorKind = iota
 	InstructionInvalidArgument

@@ -17,6 +17,7 @@ const FECSetsMax = 128
 // Why a leader block is invalid.
 var (
 	ErrTooManySets   = errors.New("more FEC sets than a leader block may have")
+	ErrParentOffset  = errors.New("FEC sets that name different parents")
 	ErrBatch         = errors.New("batch is not complete components")
 	ErrTicks         = errors.New("wrong number of ticks")
 	ErrTrailing      = errors.New("data behind the last tick")
@@ -103,6 +104,9 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	p.roots = append(p.roots[:len(p.roots):len(p.roots)], set.Root)
 	if len(p.roots) > FECSetsMax {
 		return p, ErrTooManySets
+	}
+	if p.Slot-p.Parent.Slot != ledger.Slot(set.ParentOffset) {
+		return p, ErrParentOffset
 	}
 	p.open = append(p.open[:len(p.open):len(p.open)], set.Payload...)
 	if !set.Complete {

@@ -1,0 +1,54 @@
+# Every target needs only Go, gcc, make and git.
+.DEFAULT_GOAL := help
+
+GO ?= go
+export CGO_ENABLED ?= 0
+SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
+
+.PHONY: help build run test race lint vectors bench fuzz sim clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: bin/tutti ## build bin/tutti
+
+bin/tutti: $(SOURCES)
+	$(GO) build -trimpath -o $@ ./cmd/tutti
+
+run: build ## run a devnet with load and a live display; Ctrl-C stops it
+	bin/tutti devnet --reset --load 200
+
+test: ## run all tests
+	$(GO) test -timeout 10m ./...
+
+race: ## run the tests of what is concurrent under the race detector
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./live/... ./rpc/... ./bank/... ./cmd/...
+
+lint: ## vet, gofumpt, staticcheck, go mod verify
+	$(GO) vet ./...
+	@out=$$($(GO) tool gofumpt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofumpt: $$out"; exit 1; }
+	$(GO) tool staticcheck ./...
+	$(GO) mod verify
+
+vectors: ## check the conformance data in $TUTTI_VECTORS
+	@test -n "$$TUTTI_VECTORS" || { echo "TUTTI_VECTORS is not set: it names the folder with the conformance data (docs/vectors.md)"; exit 1; }
+	@test -d "$$TUTTI_VECTORS" || { echo "TUTTI_VECTORS is $$TUTTI_VECTORS, which is no folder"; exit 1; }
+	@mkdir -p bin; $(GO) test -count=1 -timeout 15m -run '^TestVectors' -v ./... > bin/vectors.log 2>&1; status=$$?; \
+	grep -E '^vectors: |^\s*--- (FAIL|SKIP)|^FAIL|panic:' bin/vectors.log; \
+	if grep -q -- '--- SKIP' bin/vectors.log; then echo "vectors: skipped tests"; exit 1; fi; exit $$status
+
+bench: ## run the benchmarks; writes benchstat text to bin/bench.txt
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./... | tee bin/bench.txt
+
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz target for $FUZZTIME
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+sim: build ## run one seeded simulation
+	bin/tutti sim --validators 20 --slots 100 --seed 7
+
+clean: ## remove what was built, and the devnet's ledgers
+	rm -rf bin devnet-ledger

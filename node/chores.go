@@ -1,0 +1,304 @@
+package node
+
+import (
+	"bytes"
+	"math/bits"
+	"slices"
+	"time"
+
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/repair"
+	"tutti/shred"
+	"tutti/turbine"
+	"tutti/validator"
+)
+
+// Intervals of what a node does besides the ledger.
+const (
+	repairInterval  = 50 * time.Millisecond
+	gossipInterval  = 200 * time.Millisecond
+	contactInterval = time.Minute // between renewals of the own record
+)
+
+// Bounds of repair.
+const (
+	// wantsMax bounds the blocks asked for in one round.
+	wantsMax = 64
+	// repairGrace is how long after a slot's end its shreds may still be on
+	// their way, in ticks.
+	repairGrace = 24
+	// answersMax bounds the requests of one peer answered in one round.
+	answersMax = 64
+)
+
+// chores does what is due at intervals.
+func (n *Node) chores() {
+	if !n.now.Before(n.nextRepair) {
+		n.nextRepair = n.now.Add(repairInterval)
+		n.agree()
+		n.repair()
+		n.reportHead()
+	}
+	if !n.now.Before(n.nextGossip) {
+		n.nextGossip = n.now.Add(gossipInterval)
+		n.gossip()
+	}
+}
+
+func (n *Node) reportHead() {
+	best := n.forks.Block(n.choice.Best())
+	h := Head{
+		Slot: best.Slot, Height: best.Height, Confirmed: n.newest.Slot, Root: n.rooted.Slot,
+		Executed: n.executedOn(best).Slot, Finalized: n.final, Lag: best.Lag, Pool: n.pool.Len(),
+	}
+	if h != n.head {
+		n.head = h
+		n.report(h)
+	}
+}
+
+// want is a block that the node lacks: a UserBlock or leader block by id.
+type want struct {
+	key ledger.SlotKey
+	id  ledger.Hash
+	// first is who is asked first: the leader that named the block, or the
+	// one that made it.
+	first ledger.Pubkey
+}
+
+// repair asks for what is missing (PROTOCOL section 6).
+func (n *Node) repair() {
+	clear(n.answered)
+	n.planner.Forget(n.now)
+	if !n.started() {
+		return
+	}
+	wants := n.wants()
+	for i := range wants {
+		n.askBlock(&wants[i])
+	}
+	n.askSlots()
+}
+
+// wants lists the blocks that are known by id and not here, oldest first.
+func (n *Node) wants() []want {
+	var wants []want
+	for ref, blocks := range n.wanting {
+		if n.held[ref] == nil && len(blocks) > 0 {
+			leader, _ := n.schedule.Leader(blocks[0].Slot)
+			wants = append(wants, want{ledger.UserKey(ref.U, ref.Lane), ref.ID, leader})
+		}
+	}
+	for id, sets := range n.waiting {
+		set := sets[0]
+		parent := set.Key.Slot() - ledger.Slot(set.ParentOffset)
+		if set.Index == 0 && parent > n.forks.Root().Slot {
+			leader, _ := n.schedule.Leader(parent)
+			wants = append(wants, want{parent.Key(), id, leader})
+		}
+	}
+	for _, ref := range n.tally.Seen() {
+		if n.forks.Block(ref) != nil || n.collector.Need(ref.Slot.Key(), ref.ID).Status != turbine.Incomplete || n.inTransit(ref.Slot) {
+			continue
+		}
+		if stakes := n.epochs.At(ref.Slot); stakes != nil && consensus.OneThird(n.tally.Stake(ref), stakes.Total()) {
+			leader, _ := n.schedule.Leader(ref.Slot)
+			wants = append(wants, want{ref.Slot.Key(), ref.ID, leader})
+		}
+	}
+	slices.SortFunc(wants, func(a, b want) int {
+		if a.key.Slot() != b.key.Slot() {
+			return int(a.key.Slot()) - int(b.key.Slot())
+		}
+		if a.key != b.key {
+			return bytes.Compare([]byte(a.key.String()), []byte(b.key.String()))
+		}
+		return bytes.Compare(a.id[:], b.id[:])
+	})
+	wants = slices.CompactFunc(wants, func(a, b want) bool { return a.key == b.key && a.id == b.id })
+	return wants[:min(len(wants), wantsMax)]
+}
+
+// inTransit tells whether a slot's shreds may still be on their way.
+func (n *Node) inTransit(slot ledger.Slot) bool {
+	return n.tick() < uint64(slot+1)*ledger.TicksPerSlot+repairGrace
+}
+
+// askBlock asks for the sets of a block that lack shreds, and for the spine
+// while not all sets are known.
+func (n *Node) askBlock(w *want) {
+	n.collector.Want(w.key, w.id)
+	need := n.collector.Need(w.key, w.id)
+	if need.Status != turbine.Incomplete {
+		return
+	}
+	spine := len(need.Gaps) == 0
+	for _, gap := range need.Gaps {
+		spine = spine || gap.Held == 0
+		n.askSet(w, gap)
+	}
+	if spine {
+		n.ask(repair.Subject{Kind: repair.Spine, Key: w.key, Root: w.id}, 0, w.first)
+	}
+}
+
+// askSet asks for as many shreds as the set needs to be recovered.
+func (n *Node) askSet(w *want, gap turbine.Gap) {
+	mask, missing := uint64(0), gap.Missing
+	for range shred.SetData - gap.Held {
+		bit := missing & -missing
+		mask |= bit
+		missing &^= bit
+	}
+	if bits.OnesCount64(mask) > 0 {
+		n.ask(repair.Subject{Kind: repair.Shreds, Key: w.key, Root: gap.Root}, mask, w.first)
+	}
+}
+
+// ask sends a request if the same was not sent just now. The first try goes
+// to whoever should have it, others to peers by stake.
+func (n *Node) ask(s repair.Subject, mask uint64, first ledger.Pubkey) {
+	tries, ok := n.planner.Try(n.now, s)
+	if !ok {
+		return
+	}
+	to := first
+	if tries > 0 || first == n.self || first == (ledger.Pubkey{}) {
+		if to, ok = n.peerByStake(s.Key.Slot()); !ok {
+			return
+		}
+	}
+	n.do(Send{To: []ledger.Pubkey{to}, Msg: RepairRequest{n.planner.Ask(n.now, s, mask, to)}})
+}
+
+// peerByStake draws another node, weighted by stake.
+func (n *Node) peerByStake(slot ledger.Slot) (ledger.Pubkey, bool) {
+	stakes := n.schedule.Stakes(n.schedule.Epoch(slot))
+	if stakes == nil {
+		return ledger.Pubkey{}, false
+	}
+	var total ledger.Lamports
+	for i := range stakes.Items {
+		if stakes.Items[i].Identity != n.self {
+			total += stakes.Items[i].Stake
+		}
+	}
+	if total == 0 {
+		return ledger.Pubkey{}, false
+	}
+	x := ledger.Lamports(n.rng.Uint64N(uint64(total)))
+	for i := range stakes.Items {
+		if it := &stakes.Items[i]; it.Identity != n.self {
+			if x < it.Stake {
+				return it.Identity, true
+			}
+			x -= it.Stake
+		}
+	}
+	panic("node: stake drawn beyond the total")
+}
+
+// askSlots asks for recent slots of which shreds, but no block, have come,
+// and whose block's id nobody has told.
+func (n *Node) askSlots() {
+	now := n.slot()
+	from := max(n.forks.Root().Slot, now-min(now, validator.WindowMax)) + 1
+	for s := from; s < now; s++ {
+		k := n.keys[s.Key()]
+		if k == nil || !k.seen || n.inTransit(s) {
+			continue
+		}
+		seen, ok := n.collector.Missing(s.Key())
+		if ok && seen.Last && len(seen.Gaps) == 0 {
+			continue
+		}
+		leader, _ := n.schedule.Leader(s)
+		w := want{key: s.Key(), first: leader}
+		for _, gap := range seen.Gaps {
+			n.askSet(&w, gap)
+		}
+		n.ask(repair.Subject{Kind: repair.Highest, Key: s.Key()}, 0, leader)
+	}
+}
+
+// onRepairRequest lets the store answer a peer, within limits.
+func (n *Node) onRepairRequest(from ledger.Pubkey, m RepairRequest) {
+	if n.answered[from] >= answersMax {
+		n.drop("request", "rate", from)
+		return
+	}
+	n.answered[from]++
+	n.do(Answer{To: from, Request: m.Request})
+}
+
+// onRepairResponse takes the shreds of an answer that was asked for.
+func (n *Node) onRepairResponse(from ledger.Pubkey, m RepairResponse) {
+	r, ok := n.planner.Answered(m.Nonce, from)
+	if !ok {
+		n.drop("response", "not asked for", from)
+		return
+	}
+	chained := func(i int) ledger.Hash { return m.Shreds[i].Shred.ChainedRoot() }
+	for i, s := range m.Shreds {
+		if !r.Fits(i, s.Shred.Key(), s.Root, chained) {
+			n.drop("response", "other shreds", from)
+			return
+		}
+		n.onShred(from, s, true)
+	}
+}
+
+// gossip spreads contact records.
+func (n *Node) gossip() {
+	if n.now.Sub(n.contactAt) >= contactInterval {
+		n.renewContact()
+	}
+	n.contacts.Expire(n.now)
+	if to, g := n.contacts.Push(n.rng); len(to) > 0 {
+		n.do(Send{To: to, Msg: GossipMessage{g}})
+	}
+	if to, g := n.contacts.Pull(n.rng); len(to) > 0 {
+		n.do(Send{To: to, Msg: GossipMessage{g}})
+	}
+}
+
+// renewContact signs the own record anew, so that others do not forget it.
+func (n *Node) renewContact() {
+	n.contactAt = n.now
+	own := n.cfg.Contact
+	own.Genesis, own.ShredVersion = n.genesisHash, n.shredVersion
+	own.Version = uint64(max(n.now.UnixMilli(), 0))
+	own.Sign(n.cfg.Identity)
+	if n.contacts == nil {
+		n.contacts = cluster.NewContacts(own)
+		n.contacts.SetStaked(n.schedule.Stakes(0).Nodes())
+		return
+	}
+	n.contacts.SetOwn(own)
+}
+
+// met greets a peer to which a connection was made.
+func (n *Node) met(peer ledger.Pubkey) {
+	_, pull := n.contacts.Pull(n.rng)
+	n.do(Send{To: []ledger.Pubkey{peer}, Msg: GossipMessage{n.contacts.Greeting()}})
+	n.do(Send{To: []ledger.Pubkey{peer}, Msg: GossipMessage{pull}})
+}
+
+// onGossip takes a peer's records, or answers what it asks for.
+func (n *Node) onGossip(from ledger.Pubkey, m GossipMessage) {
+	if m.Kind == cluster.PullRequest {
+		if answer, ok := n.contacts.Answer(m.Gossip); ok {
+			n.do(Send{To: []ledger.Pubkey{from}, Msg: GossipMessage{answer}})
+		}
+		return
+	}
+	fresh, err := n.contacts.Apply(m.Gossip, n.now)
+	for _, c := range fresh {
+		n.do(Dial{Contact: c})
+	}
+	if err != nil {
+		n.drop("contact", err.Error(), from)
+	}
+}

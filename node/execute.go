@@ -1,0 +1,279 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"tutti/bank"
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/proposer"
+	"tutti/validator"
+)
+
+// Why a client's transaction is refused.
+var (
+	ErrProcessed = errors.New("transaction was processed already")
+	ErrCost      = errors.New("transaction costs more than a UserBlock may")
+	ErrPayerBusy = errors.New("payer has as many fees under way as the reserve allows it at one proposer")
+	ErrHeld      = errors.New("transaction is in a UserBlock that is not executed yet")
+)
+
+// execute hands the next block of the heaviest fork to the executor, as soon
+// as its data is here, voted or not (PROTOCOL section 8).
+func (n *Node) execute() {
+	if n.executing != nil {
+		return
+	}
+	var next *validator.Block
+	for b := n.forks.Block(n.choice.Best()); b != nil && !b.Executed; b = b.Parent {
+		next = b
+	}
+	if next == nil || !next.Ready() || next.Parent == nil {
+		return
+	}
+	job := &bank.Block{Ref: next.BlockRef, Parent: next.Parent.BlockRef, LastPoH: next.LastPoH}
+	for _, named := range next.Named {
+		h := n.held[named.Ref]
+		job.UserBlocks = append(job.UserBlocks, bank.Recorded{
+			Section: named.Section, Block: h.block, Anchor: h.anchor.BlockRef,
+		})
+	}
+	n.executing = next
+	n.do(Execute{Block: job})
+}
+
+// onExecuted takes the executor's result.
+func (n *Node) onExecuted(r *bank.Result) {
+	b := n.executing
+	n.executing = nil
+	if b == nil || b.BlockRef != r.Ref {
+		panic(fmt.Sprintf("node: result of %v, which was not asked for", r.Ref))
+	}
+	b.Executed, b.BankHash = true, r.BankHash
+	n.view = r.View
+	n.agreement.Executed(consensus.Link{
+		Block: b.BlockRef, Hash: r.BankHash, Parent: b.Parent.BlockRef, ParentHash: r.ParentBankHash,
+	})
+	for _, named := range b.Named {
+		n.discountFees(n.held[named.Ref])
+	}
+	for i := range r.Receipts {
+		hash := r.Receipts[i].MessageHash
+		n.recentDone.add(b.Height, hash)
+		n.pool.Remove(hash)
+	}
+	n.recentDone.prune(b.Height)
+	n.report(BankComputed{Result: r})
+	n.compareReports(b)
+	n.agreeDue = true
+	if n.params.Execution == cluster.ExecutionSync {
+		n.voteDue = true
+	}
+	if len(r.Stakes) > 0 {
+		n.stakes[b.BlockRef] = r.Stakes
+		if b.Confirmed {
+			n.decideStakes(b)
+		}
+	}
+	n.pruneToRoot()
+}
+
+// hearReport takes the BankHash that a vote reports.
+func (n *Node) hearReport(v *ledger.Vote) {
+	b := n.forks.Block(v.Block)
+	if b == nil {
+		return
+	}
+	at := b.Ancestor(v.BankSlot)
+	if at == nil || at.Slot != v.BankSlot {
+		return
+	}
+	n.agreement.Report(v.Account, v.Block.Slot, consensus.Value{Block: at.BlockRef, Hash: v.BankHash})
+	n.agreeDue = true
+	if at.Executed && at.BankHash != v.BankHash {
+		n.report(Mismatched{Voter: v.Account, Slot: at.Slot, Own: at.BankHash, Other: v.BankHash})
+	}
+}
+
+// compareReports compares a block's BankHash with what voters reported
+// before this node had computed it.
+func (n *Node) compareReports(b *validator.Block) {
+	stakes := n.epochs.At(b.Slot)
+	for i := range stakes.Len() {
+		account := stakes.Items[i].VoteAccount
+		box := n.ballots[account]
+		if box == nil {
+			continue
+		}
+		for j := range box.votes {
+			v := &box.votes[j].Vote
+			if voted := n.forks.Block(v.Block); v.BankSlot == b.Slot && v.BankHash != b.BankHash &&
+				voted != nil && voted.Descends(b.BlockRef) {
+				n.report(Mismatched{Voter: account, Slot: b.Slot, Own: b.BankHash, Other: v.BankHash})
+			}
+		}
+	}
+}
+
+// agree reports how far more than a third, and more than two thirds, of the
+// stake agree with this node's BankHashes.
+func (n *Node) agree() {
+	if !n.agreeDue {
+		return
+	}
+	n.agreeDue = false
+	before := n.agreed
+	for b := n.executedOn(n.forks.Block(n.choice.Best())); b != nil && b.Slot > n.agreed.TwoThirds; b = b.Parent {
+		sums, ok := n.agreement.Judge(b.BlockRef)
+		if !ok {
+			break
+		}
+		if b.Slot > n.agreed.Third && consensus.OneThird(sums.With, sums.Total) {
+			n.agreed.Third = b.Slot
+		}
+		if consensus.TwoThirds(sums.With, sums.Total) {
+			n.agreed.TwoThirds = b.Slot
+			break
+		}
+	}
+	if n.agreed != before {
+		n.report(n.agreed)
+	}
+}
+
+// decideStakes sets the stakes of coming epochs that the executor found in
+// the state before a block, once the block is confirmed (PROTOCOL section 10,
+// epochs).
+func (n *Node) decideStakes(b *validator.Block) {
+	for _, e := range n.stakes[b.BlockRef] {
+		n.schedule.AddEpoch(e)
+	}
+	delete(n.stakes, b.BlockRef)
+}
+
+// submitted takes a client's transaction into the pool, or refuses it with a
+// reason.
+func (n *Node) submitted(ev Submitted) {
+	if err := n.admit(ev.Tx); err != nil {
+		n.report(Refused{Token: ev.Token, Err: err})
+		return
+	}
+	n.report(Accepted{Token: ev.Token})
+}
+
+func (n *Node) admit(tx ledger.Transaction) error {
+	if err := validator.Admissible(&tx); err != nil {
+		return err
+	}
+	t, err := proposer.NewPooled(tx)
+	if err != nil {
+		return err
+	}
+	if t.Cost > n.params.UserBlockCostMax() {
+		return fmt.Errorf("%w: %d of %d", ErrCost, t.Cost, n.params.UserBlockCostMax())
+	}
+	if n.recentDone.has(t.Hash) {
+		return ErrProcessed
+	}
+	b := n.forks.ByPoH(tx.RecentBlockhash())
+	if b == nil || n.newest.Height > b.Height+validator.BlockhashAge {
+		return ledger.TransactionError{Kind: ledger.BlockhashNotFound}
+	}
+	if err := n.solvent(t); err != nil {
+		return err
+	}
+	_, err = n.pool.Add(t)
+	return err
+}
+
+// solvent checks that the payer can pay for what it has under way here:
+// (min(R, executed balance) − its fees in UserBlocks seen and not yet
+// executed)/N at most, so that N proposers at once cannot be made to include
+// what cannot be paid (PROTOCOL section 8).
+func (n *Node) solvent(t *proposer.Pooled) error {
+	account, ok := n.view.Account(t.Payer)
+	if !ok {
+		return ledger.TransactionError{Kind: ledger.AccountNotFound}
+	}
+	if account.Owner != ledger.SystemProgram {
+		return ledger.TransactionError{Kind: ledger.InvalidAccountForFee}
+	}
+	if account.Lamports < t.Fee {
+		return ledger.TransactionError{Kind: ledger.InsufficientFundsForFee}
+	}
+	if n.params.Reserve == 0 {
+		return nil
+	}
+	budget := min(n.params.Reserve, account.Lamports)
+	budget -= min(budget, n.seenFees[t.Payer])
+	budget /= ledger.Lamports(n.params.Proposers)
+	if n.pool.Fees(t.Payer)+t.Fee > budget {
+		return fmt.Errorf("%w: %d lamports left", ErrPayerBusy, budget)
+	}
+	return nil
+}
+
+// countFees adds what the payers of a UserBlock's transactions owe until it
+// is executed.
+func (n *Node) countFees(h *heldUserBlock) {
+	h.counted = true
+	for i := range h.block.Transactions {
+		t := &h.block.Transactions[i]
+		n.seenFees[t.Key(0)] += t.BaseFee() + t.Budget.PriorityFee()
+		n.pool.Remove(t.Hash)
+	}
+}
+
+// discountFees takes them off again.
+func (n *Node) discountFees(h *heldUserBlock) {
+	if h == nil || !h.counted {
+		return
+	}
+	h.counted = false
+	for i := range h.block.Transactions {
+		t := &h.block.Transactions[i]
+		payer := t.Key(0)
+		if n.seenFees[payer] -= t.BaseFee() + t.Budget.PriorityFee(); n.seenFees[payer] == 0 {
+			delete(n.seenFees, payer)
+		}
+	}
+}
+
+// recentMessages remembers the message hashes processed in the newest 150
+// blocks, so that a proposer does not pay for duplicates.
+type recentMessages struct {
+	height map[ledger.Hash]uint64
+	blocks map[uint64][]ledger.Hash
+	oldest uint64
+}
+
+func newRecentMessages() *recentMessages {
+	return &recentMessages{height: make(map[ledger.Hash]uint64), blocks: make(map[uint64][]ledger.Hash)}
+}
+
+func (r *recentMessages) has(hash ledger.Hash) bool {
+	_, ok := r.height[hash]
+	return ok
+}
+
+func (r *recentMessages) add(height uint64, hash ledger.Hash) {
+	if !r.has(hash) {
+		r.height[hash] = height
+		r.blocks[height] = append(r.blocks[height], hash)
+	}
+}
+
+// processedAge is how many blocks back a message counts as processed
+// (PROTOCOL section 8, duplicate).
+const processedAge = 150
+
+func (r *recentMessages) prune(height uint64) {
+	for ; r.oldest+processedAge < height; r.oldest++ {
+		for _, hash := range r.blocks[r.oldest] {
+			delete(r.height, hash)
+		}
+		delete(r.blocks, r.oldest)
+	}
+}

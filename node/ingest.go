@@ -1,0 +1,550 @@
+package node
+
+import (
+	"slices"
+
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/shred"
+	"tutti/turbine"
+	"tutti/validator"
+)
+
+// slotsAhead bounds how far in the future a shred's slot may lie: clocks
+// differ a little.
+const slotsAhead = 2
+
+// heldUserBlock is a UserBlock of which all sets are here.
+type heldUserBlock struct {
+	block   *ledger.UserBlock // nil while it is being checked
+	err     error             // not well formed
+	anchor  *validator.Block
+	own     bool
+	counted bool // its fees are in seenFees
+}
+
+// invalid says why a leader block, of which a set is known, is invalid.
+type invalid struct {
+	slot ledger.Slot
+	err  error
+}
+
+type waitingUserBlock struct {
+	ref ledger.UserBlockRef
+	own bool
+}
+
+// keyState is what the node remembers of a slot field.
+type keyState struct {
+	// direct has, by root of a set of a UserBlock, the places whose shred
+	// came only from the proposer and not through Turbine.
+	direct map[ledger.Hash]uint64
+	seen   bool // a correctly signed shred has come
+}
+
+func (n *Node) key(k ledger.SlotKey) *keyState {
+	s := n.keys[k]
+	if s == nil {
+		s = &keyState{}
+		n.keys[k] = s
+	}
+	return s
+}
+
+// signer returns who may sign shreds with that slot field.
+func (n *Node) signer(k ledger.SlotKey) (ledger.Pubkey, bool) {
+	if !k.IsUser() {
+		return n.schedule.Leader(k.Slot())
+	}
+	u, lane := k.User()
+	lanes := n.schedule.Proposers(u)
+	if int(lane) >= len(lanes) {
+		return ledger.Pubkey{}, false
+	}
+	return lanes[lane], true
+}
+
+// onShred takes a shred from Turbine or from a repair answer.
+func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
+	s := &m.Shred
+	k := s.Key()
+	if s.Version() != n.shredVersion {
+		n.drop("shred", "version", from)
+		return
+	}
+	if k.Slot() > n.slot()+slotsAhead || k.Slot() < n.floor() || !k.IsUser() && k.Slot() <= n.forks.Root().Slot {
+		n.drop("shred", "slot", from)
+		return
+	}
+	signer, ok := n.signer(k)
+	if !ok {
+		n.drop("shred", "lane", from)
+		return
+	}
+	if !n.rootSigned(m, signer) {
+		n.drop("shred", "signature", from)
+		return
+	}
+	state := n.key(k)
+	state.seen = true
+	in := n.collector.Insert(*s, m.Root)
+	if in.Conflict != nil {
+		n.foundConflict(k, signer, in.Conflict)
+	}
+	if !repaired {
+		n.trackDirect(state, from, signer, m, in.New)
+	}
+	if !in.New {
+		if in.Drop != turbine.DropDuplicate {
+			n.drop("shred", in.Drop.String(), from)
+		}
+		return
+	}
+	place := n.trees.of(n, k).Place(k, s.IsData(), s.Index(), signer, n.self)
+	n.report(ShredSeen{Key: k, Depth: place.Depth, Repaired: repaired})
+	if !repaired {
+		n.retransmit(ShredMessage{Shred: in.Shred, Root: m.Root}, place)
+	}
+	if len(in.Ready) > 0 {
+		n.do(Work{AssembleJob{Key: k, Root: m.Root, Shreds: in.Ready}})
+	}
+}
+
+// rootSigned verifies the signature of a set's root once.
+func (n *Node) rootSigned(m ShredMessage, signer ledger.Pubkey) bool {
+	if n.collector.Known(m.Root) {
+		return true
+	}
+	if _, ok := n.signed[m.Root]; ok {
+		return true
+	}
+	sig := m.Shred.Signature()
+	if !n.params.SignatureRule.Verify(signer[:], m.Root[:], sig[:]) {
+		return false
+	}
+	n.signed[m.Root] = m.Shred.Key().Slot()
+	return true
+}
+
+// retransmit forwards a shred to its children in the tree, once.
+func (n *Node) retransmit(m ShredMessage, place turbine.Place) {
+	if len(place.Children) == 0 {
+		return
+	}
+	if m.Shred.Resigned() {
+		raw := slices.Clone(m.Shred.Raw())
+		if err := shred.Resign(raw, n.cfg.Identity); err != nil {
+			panic("node: resign a shred that has room for it: " + err.Error())
+		}
+		s, err := shred.Parse(raw)
+		if err != nil {
+			panic("node: resigned shred: " + err.Error())
+		}
+		m.Shred = s
+	}
+	n.do(Send{To: place.Children, Msg: m})
+}
+
+// broadcast gives the shreds of an own set to the roots of their trees, and
+// those of a UserBlock to the leaders that can record it.
+func (n *Node) broadcast(set *shred.Set) {
+	tree := n.trees.of(n, set.Key)
+	var leaders []ledger.Pubkey
+	if set.Key.IsUser() {
+		leaders = n.recorders(set.Key)
+	}
+	for i := range set.Shreds {
+		s := set.Shred(i)
+		m := ShredMessage{Shred: s, Root: set.Root}
+		root, ok := tree.Root(set.Key, s.IsData(), s.Index(), n.self)
+		if ok {
+			n.do(Send{To: []ledger.Pubkey{root}, Msg: m})
+		}
+		for _, l := range leaders {
+			if !ok || l != root {
+				n.do(Send{To: []ledger.Pubkey{l}, Msg: m})
+			}
+		}
+	}
+}
+
+// recorders returns the leaders of the sections in which a UserBlock can be
+// recorded if no slot is skipped, without this node.
+func (n *Node) recorders(k ledger.SlotKey) (leaders []ledger.Pubkey) {
+	u, _ := k.User()
+	for w := u + 1; uint64(w-u) <= n.params.InclusionWindow; w++ {
+		l, ok := n.schedule.Leader(w.Slot())
+		if !ok || l == n.self || len(leaders) > 0 && leaders[len(leaders)-1] == l {
+			continue
+		}
+		leaders = append(leaders, l)
+	}
+	return leaders
+}
+
+// trackDirect remembers which shreds of a UserBlock came only from the
+// proposer: a leader that names the block passes them on.
+func (n *Node) trackDirect(state *keyState, from, signer ledger.Pubkey, m ShredMessage, first bool) {
+	if !m.Shred.Key().IsUser() {
+		return
+	}
+	bit := uint64(1) << m.Shred.Position()
+	switch {
+	case from != signer:
+		if state.direct[m.Root] != 0 {
+			state.direct[m.Root] &^= bit
+		}
+	case first:
+		if state.direct == nil {
+			state.direct = make(map[ledger.Hash]uint64)
+		}
+		state.direct[m.Root] |= bit
+	}
+}
+
+// rebroadcast gives those shreds of a UserBlock that no retransmitter gave
+// this node to the roots of their trees (PROTOCOL section 5): a proposer that
+// feeds only the leader cannot kill the slot.
+func (n *Node) rebroadcast(ref ledger.UserBlockRef) {
+	k := ledger.UserKey(ref.U, ref.Lane)
+	signer, _ := n.signer(k)
+	state := n.key(k)
+	tree := n.trees.of(n, k)
+	for _, set := range n.collector.Chain(k, ref.ID) {
+		for i := range set.Shreds {
+			if state.direct[set.Root]&(1<<i) == 0 {
+				continue
+			}
+			s := set.Shred(i)
+			root, ok := tree.Root(k, s.IsData(), s.Index(), signer)
+			if ok && root != n.self {
+				n.do(Send{To: []ledger.Pubkey{root}, Msg: ShredMessage{Shred: s, Root: set.Root}})
+			}
+		}
+		delete(state.direct, set.Root)
+	}
+}
+
+// foundConflict stores and spreads the proof that a signer made two blocks
+// under one key.
+func (n *Node) foundConflict(k ledger.SlotKey, signer ledger.Pubkey, pair *[2]shred.Shred) {
+	if n.equivocating[k] {
+		return
+	}
+	n.equivocating[k] = true
+	n.do(Save{Lazy: true, Records: []Record{EvidenceRecord{Key: k, A: pair[0].Raw(), B: pair[1].Raw()}}})
+	n.report(Equivocated{Key: k, Signer: signer})
+	a, errA := shredMessage(pair[0])
+	b, errB := shredMessage(pair[1])
+	if errA == nil && errB == nil {
+		n.do(Send{To: n.stakedPeers(), Msg: EvidenceMessage{A: a, B: b}})
+	}
+}
+
+func shredMessage(s shred.Shred) (ShredMessage, error) {
+	root, err := s.Root()
+	return ShredMessage{Shred: s, Root: root}, err
+}
+
+// onEvidence checks a proof of equivocation from a peer.
+func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
+	a, b := &m.A.Shred, &m.B.Shred
+	k := a.Key()
+	signer, ok := n.signer(k)
+	switch {
+	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
+		!ok, k.Slot() <= n.forks.Root().Slot, k.Slot() > n.slot()+slotsAhead,
+		!n.rootSigned(m.A, signer), !n.rootSigned(m.B, signer):
+		n.drop("evidence", "proof", from)
+		return
+	}
+	n.foundConflict(k, signer, &[2]shred.Shred{*a, *b})
+}
+
+// assembled takes a set that was recovered and re-encoded.
+func (n *Node) assembled(ev Assembled) {
+	if ev.Err != nil {
+		n.collector.Failed(ev.Root)
+		n.drop("set", "inconsistent", ledger.Pubkey{})
+		return
+	}
+	n.report(SetCompleted{Key: ev.Key, Recovered: ev.Recovered})
+	n.take(ev.Set, false)
+}
+
+// take stores a complete set and continues its block with it.
+func (n *Node) take(set *shred.Set, own bool) {
+	n.do(Save{Lazy: true, Records: []Record{SetRecord{Set: set}}})
+	for _, next := range n.collector.Assembled(set) {
+		if next.Key.IsUser() {
+			if next.Last {
+				n.holdUserBlock(next.Key, next.Root, own)
+			}
+			continue
+		}
+		n.continueBlock(next)
+	}
+}
+
+// holdUserBlock begins the check of a UserBlock whose sets are all here.
+func (n *Node) holdUserBlock(k ledger.SlotKey, id ledger.Hash, own bool) {
+	u, lane := k.User()
+	ref := ledger.UserBlockRef{U: u, Lane: lane, ID: id}
+	if n.held[ref] != nil {
+		return
+	}
+	n.held[ref] = &heldUserBlock{own: own}
+	sets := n.collector.Chain(k, id)
+	roots := make([]ledger.Hash, len(sets))
+	for i := range sets {
+		roots[i] = sets[i].Root
+	}
+	n.do(Save{Lazy: true, Records: []Record{BlockRecord{Key: k, ID: id, Roots: roots}}})
+	n.checkUserBlock(ref, own)
+}
+
+// checkUserBlock hands a UserBlock to the workers once its anchor is known.
+func (n *Node) checkUserBlock(ref ledger.UserBlockRef, own bool) {
+	k := ledger.UserKey(ref.U, ref.Lane)
+	sets := n.collector.Chain(k, ref.ID)
+	if len(sets) == 0 {
+		delete(n.held, ref)
+		return
+	}
+	anchor := n.forks.ByPoH(sets[0].Chained)
+	if anchor == nil {
+		n.unchecked[sets[0].Chained] = append(n.unchecked[sets[0].Chained], waitingUserBlock{ref, own})
+		return
+	}
+	signer, _ := n.signer(k)
+	n.held[ref].anchor = anchor
+	n.do(Work{UserBlockJob{validator.UserBlockCheck{
+		Ref:         ref,
+		Proposer:    signer,
+		Sets:        sets,
+		Params:      n.params,
+		Blockhashes: anchor.Blockhashes(validator.BlockhashAge),
+		CostMax:     n.costMax(anchor),
+		Own:         own,
+	}}})
+}
+
+// costMax returns c′ for UserBlocks anchored at a block.
+func (n *Node) costMax(anchor *validator.Block) uint64 {
+	return consensus.CostMax(n.params.UserBlockCostMax(), anchor.Lag, int(n.params.LagFull), int(n.params.LagZero))
+}
+
+// userBlockChecked takes the verdict on a UserBlock.
+func (n *Node) userBlockChecked(ev UserBlockChecked) {
+	h := n.held[ev.Ref]
+	if h == nil || h.block != nil || h.err != nil {
+		return // pruned meanwhile
+	}
+	if ev.Err != nil {
+		h.err = ev.Err
+		n.report(UserBlockRejected{Ref: ev.Ref, Err: ev.Err})
+	} else {
+		h.block = ev.Block
+		n.countFees(h)
+		n.report(UserBlockHeld{Block: ev.Block, Verified: ev.Verified, Own: h.own})
+	}
+	blocks := n.wanting[ev.Ref]
+	delete(n.wanting, ev.Ref)
+	for _, b := range blocks {
+		n.supply(b, ev.Ref, h)
+	}
+}
+
+// supply tells a block that a UserBlock which it names is here.
+func (n *Node) supply(b *validator.Block, ref ledger.UserBlockRef, h *heldUserBlock) {
+	if n.forks.Block(b.BlockRef) != b || b.Bad != nil {
+		return
+	}
+	switch {
+	case h.err != nil:
+		n.reject(b, h.err)
+	case b.Parent == nil || b.Parent.Anchor(h.block.Anchor) == nil:
+		n.reject(b, validator.ErrAnchor)
+	default:
+		b.Missing--
+		if b.Ready() {
+			n.choice.SetCandidate(b.BlockRef, true)
+			n.voteDue = true
+		}
+	}
+}
+
+// reject makes a block whose own bytes were right invalid, because of a
+// UserBlock that it names.
+func (n *Node) reject(b *validator.Block, err error) {
+	b.Bad = err
+	n.choice.SetCandidate(b.BlockRef, false)
+	n.report(BlockRejected{Block: b.BlockRef, Err: err})
+}
+
+// continueBlock takes the next set of a leader block.
+func (n *Node) continueBlock(set *shred.Set) {
+	if d, ok := n.dead[set.Chained]; ok {
+		n.kill(set, d.err)
+		return
+	}
+	var before validator.Progress
+	if set.Index == 0 {
+		parent := n.forks.Block(ledger.BlockRef{Slot: set.Key.Slot() - ledger.Slot(set.ParentOffset), ID: set.Chained})
+		if parent == nil {
+			n.waiting[set.Chained] = append(n.waiting[set.Chained], set)
+			return
+		}
+		before = validator.Begin(n.rules, set.Key.Slot(), parent)
+	} else {
+		p := n.progress[set.Chained]
+		if p == nil {
+			n.waiting[set.Chained] = append(n.waiting[set.Chained], set)
+			return
+		}
+		before = *p
+	}
+	p, err := before.Next(set)
+	if err != nil {
+		n.kill(set, err)
+		return
+	}
+	n.progress[set.Root] = &p
+	for i := range p.FreshVotes {
+		v := &p.FreshVotes[i]
+		n.countVote(&v.Vote, v.Tx)
+	}
+	if len(p.Fresh) > 0 && n.onHeaviest(p.Parent) {
+		for _, named := range p.Fresh {
+			n.report(UserBlockRecorded{Slot: p.Slot, Ref: named.Ref})
+		}
+	}
+	if set.Last {
+		n.finishBlock(&p, set)
+	}
+	n.resume(set.Root)
+}
+
+// resume continues with the sets that waited for this one.
+func (n *Node) resume(root ledger.Hash) {
+	waiting := n.waiting[root]
+	delete(n.waiting, root)
+	for _, set := range waiting {
+		n.continueBlock(set)
+	}
+}
+
+// kill marks a set, and with it all that continue it, as part of an invalid
+// block.
+func (n *Node) kill(set *shred.Set, err error) {
+	n.dead[set.Root] = invalid{set.Key.Slot(), err}
+	n.report(BlockRejected{Block: ledger.BlockRef{Slot: set.Key.Slot(), ID: set.Root}, Err: err})
+	n.resume(set.Root)
+}
+
+// onHeaviest tells whether a block is on the heaviest fork, or its tip.
+func (n *Node) onHeaviest(b *validator.Block) bool {
+	best := n.forks.Block(n.choice.Best())
+	return best != nil && (best.Descends(b.BlockRef) || b.Descends(best.BlockRef))
+}
+
+// finishBlock takes a leader block whose last set is here.
+func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
+	b, err := p.Finish()
+	if err != nil {
+		n.kill(set, err)
+		return
+	}
+	if n.forks.Block(b.BlockRef) != nil {
+		return
+	}
+	n.forks.Add(b)
+	n.choice.Add(b.BlockRef, b.Parent.BlockRef)
+	n.do(Save{Lazy: true, Records: []Record{BlockRecord{Key: set.Key, ID: b.ID, Parent: b.Parent.BlockRef, Roots: p.Roots()}}})
+
+	refs := make([]ledger.UserBlockRef, len(b.Named))
+	for i := range b.Named {
+		refs[i] = b.Named[i].Ref
+	}
+	b.Missing = len(refs)
+	for _, ref := range refs {
+		h := n.held[ref]
+		if h == nil || h.block == nil && h.err == nil {
+			n.wanting[ref] = append(n.wanting[ref], b)
+			n.collector.Want(ledger.UserKey(ref.U, ref.Lane), ref.ID)
+			continue
+		}
+		n.supply(b, ref, h)
+	}
+	if b.Ready() {
+		n.choice.SetCandidate(b.BlockRef, true)
+	}
+	signer, _ := n.schedule.Leader(b.Slot)
+	n.report(BlockHeld{
+		Block: b.BlockRef, Parent: b.Parent.BlockRef, Height: b.Height, LastPoH: b.LastPoH,
+		Entries: refs, Missing: b.Missing, Votes: len(p.Votes()), Verified: p.Verified, Own: signer == n.self,
+	})
+	n.voteDue = true
+	n.adopt(b)
+}
+
+// adopt gives the UserBlocks that waited for a block their anchor.
+func (n *Node) adopt(b *validator.Block) {
+	if n.tally.Confirmed(b.BlockRef) {
+		n.confirm(b)
+	}
+	waiting := n.unchecked[b.LastPoH]
+	delete(n.unchecked, b.LastPoH)
+	for _, w := range waiting {
+		if n.held[w.ref] != nil {
+			n.checkUserBlock(w.ref, w.own)
+		}
+	}
+}
+
+// AssembleJob recovers a FEC set from half of its shreds or more.
+type AssembleJob struct {
+	Key    ledger.SlotKey
+	Root   ledger.Hash
+	Shreds []shred.Shred
+}
+
+// Run recovers the set, encodes it again and compares the root.
+func (j AssembleJob) Run() Event {
+	have := 0
+	for i := range j.Shreds {
+		if j.Shreds[i].IsData() {
+			have++
+		}
+	}
+	set, err := shred.Assemble(j.Shreds)
+	return Assembled{Key: j.Key, Root: j.Root, Set: set, Recovered: shred.SetData - have, Err: err}
+}
+
+// UserBlockJob checks a UserBlock.
+type UserBlockJob struct{ validator.UserBlockCheck }
+
+// Run decides whether the UserBlock is well formed.
+func (j UserBlockJob) Run() Event {
+	block, verified, err := j.Check()
+	return UserBlockChecked{Ref: j.Ref, Block: block, Verified: verified, Err: err}
+}
+
+// treeCache keeps the Turbine tree of the epoch asked for last.
+type treeCache struct {
+	epoch uint64
+	tree  *turbine.Tree
+}
+
+func (c *treeCache) of(n *Node, k ledger.SlotKey) *turbine.Tree {
+	epoch := n.schedule.Epoch(k.Slot())
+	if c.tree == nil || c.epoch != epoch {
+		var nodes []cluster.Node
+		if stakes := n.schedule.Stakes(epoch); stakes != nil {
+			nodes = stakes.Nodes()
+		}
+		c.epoch, c.tree = epoch, turbine.NewTree(nodes, n.params.Fanout)
+	}
+	return c.tree
+}

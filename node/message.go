@@ -1,0 +1,171 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/repair"
+	"tutti/shred"
+)
+
+// Message is what one node sends to another. Each is one frame: a kind byte
+// and a body. See EncodeMessage and DecodeMessage.
+type Message interface{ isMessage() }
+
+// ShredMessage is a shred on its way through Turbine.
+type ShredMessage struct {
+	Shred shred.Shred
+	// Root is the Merkle root that the shred's proof leads to. DecodeMessage
+	// computes it; it is not sent.
+	Root ledger.Hash
+}
+
+// VoteMessage is a vote transaction whose signatures have been checked.
+type VoteMessage struct {
+	Tx   ledger.Transaction
+	Vote ledger.Vote
+}
+
+// TransactionMessage is a client's transaction that its receiver forwards to
+// a proposer.
+type TransactionMessage struct{ Tx ledger.Transaction }
+
+// RepairRequest asks for shreds.
+type RepairRequest struct{ repair.Request }
+
+// RepairResponse answers a RepairRequest; Shreds and Roots are parallel.
+type RepairResponse struct {
+	Nonce  uint32
+	Shreds []ShredMessage
+}
+
+// GossipMessage carries contact records.
+type GossipMessage struct{ cluster.Gossip }
+
+// EvidenceMessage is a proof of equivocation: two shreds of one set index
+// under one key with different roots.
+type EvidenceMessage struct{ A, B ShredMessage }
+
+func (ShredMessage) isMessage()       {}
+func (VoteMessage) isMessage()        {}
+func (TransactionMessage) isMessage() {}
+func (RepairRequest) isMessage()      {}
+func (RepairResponse) isMessage()     {}
+func (GossipMessage) isMessage()      {}
+func (EvidenceMessage) isMessage()    {}
+
+const (
+	kindShred byte = 1 + iota
+	kindVote
+	kindTransaction
+	kindRepairRequest
+	kindRepairResponse
+	kindGossip
+	kindEvidence
+)
+
+// MessageSizeMax bounds a frame: a repair answer of the longest spine.
+const MessageSizeMax = 7 + repair.ShredsMax*(2+shred.CodeSize)
+
+// ErrMessage is returned for bytes that are no message.
+var ErrMessage = errors.New("malformed message")
+
+// EncodeMessage appends the frame of m to b.
+func EncodeMessage(b []byte, m Message) []byte {
+	switch m := m.(type) {
+	case ShredMessage:
+		return append(append(b, kindShred), m.Shred.Raw()...)
+	case VoteMessage:
+		return append(append(b, kindVote), m.Tx.Raw()...)
+	case TransactionMessage:
+		return append(append(b, kindTransaction), m.Tx.Raw()...)
+	case RepairRequest:
+		return m.Append(append(b, kindRepairRequest))
+	case RepairResponse:
+		r := repair.Response{Nonce: m.Nonce, Shreds: make([][]byte, len(m.Shreds))}
+		for i := range m.Shreds {
+			r.Shreds[i] = m.Shreds[i].Shred.Raw()
+		}
+		return r.Append(append(b, kindRepairResponse))
+	case GossipMessage:
+		return m.Append(append(b, kindGossip))
+	case EvidenceMessage:
+		b = append(b, kindEvidence)
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(m.A.Shred.Raw())))
+		b = append(b, m.A.Shred.Raw()...)
+		return append(b, m.B.Shred.Raw()...)
+	}
+	panic(fmt.Sprintf("node: message of unknown type %T", m))
+}
+
+// DecodeMessage reads one frame and does the checks that need no state:
+// shreds have a sound proof, transactions sanitise and are signed. The
+// message aliases b.
+func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
+	if len(b) == 0 || len(b) > MessageSizeMax {
+		return nil, fmt.Errorf("%w: %d bytes", ErrMessage, len(b))
+	}
+	body := b[1:]
+	switch b[0] {
+	case kindShred:
+		return decodeShred(body)
+	case kindVote:
+		tx, err := d.transaction(body)
+		if err != nil {
+			return nil, err
+		}
+		v, err := ledger.ParseVote(&tx)
+		if err != nil {
+			return nil, err
+		}
+		return VoteMessage{Tx: tx, Vote: v}, nil
+	case kindTransaction:
+		tx, err := d.transaction(body)
+		return TransactionMessage{Tx: tx}, err
+	case kindRepairRequest:
+		r, err := repair.ParseRequest(body)
+		return RepairRequest{r}, err
+	case kindRepairResponse:
+		r, err := repair.ParseResponse(body)
+		if err != nil {
+			return nil, err
+		}
+		out := RepairResponse{Nonce: r.Nonce, Shreds: make([]ShredMessage, len(r.Shreds))}
+		for i, raw := range r.Shreds {
+			if out.Shreds[i], err = decodeShred(raw); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case kindGossip:
+		g, err := cluster.ParseGossip(body)
+		return GossipMessage{g}, err
+	case kindEvidence:
+		if len(body) < 2 {
+			return nil, fmt.Errorf("%w: evidence cut short", ErrMessage)
+		}
+		n := int(binary.LittleEndian.Uint16(body))
+		if len(body) < 2+n {
+			return nil, fmt.Errorf("%w: evidence cut short", ErrMessage)
+		}
+		first, err := decodeShred(body[2 : 2+n])
+		if err != nil {
+			return nil, err
+		}
+		second, err := decodeShred(body[2+n:])
+		return EvidenceMessage{A: first, B: second}, err
+	}
+	return nil, fmt.Errorf("%w: kind %d", ErrMessage, b[0])
+}
+
+func decodeShred(b []byte) (ShredMessage, error) {
+	s, err := shred.Parse(b)
+	if err != nil {
+		return ShredMessage{}, err
+	}
+	root, err := s.Root()
+	return ShredMessage{Shred: s, Root: root}, err
+}

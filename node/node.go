@@ -1,0 +1,285 @@
+// Package node is one Tutti node as a state machine: Step feeds it an event
+// and returns its effects. It decides everything and does nothing: no
+// goroutine, clock, socket or disk. live runs it for real, sim runs hundreds
+// of it in virtual time. node alone knows proposer, leader, validator and
+// consensus at once.
+//
+//	client ─ Submitted ─▶ pool ─▶ UserBlock ─▶ Send shreds
+//	peers ─ Received shreds ─▶ collector ─▶ Work ─▶ blocks ─▶ vote ─▶ Save, Send
+//	                                                  └─▶ Execute ─▶ Executed
+package node
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"tutti/bank"
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/leader"
+	"tutti/ledger"
+	"tutti/proposer"
+	"tutti/repair"
+	"tutti/shred"
+	"tutti/turbine"
+	"tutti/validator"
+)
+
+// Config is what a node is made from.
+type Config struct {
+	Genesis  *cluster.Genesis
+	Identity ed25519.PrivateKey
+	// VoteAccount is the account that this node votes for; the zero key for
+	// a node that does not vote. Identity is its authority.
+	VoteAccount ledger.Pubkey
+	Contact     cluster.Contact // own addresses; signed by New
+	Rand        *rand.Rand      // local choices: gossip and repair peers
+	Recovered   Recovered
+	Bank        *bank.View // of the newest executed block that the executor has
+	Now         time.Time
+}
+
+// collectorSetsMax bounds the FEC sets that are kept in memory.
+const collectorSetsMax = 16_384
+
+// Recovered is what a node finds on its disk.
+type Recovered struct {
+	Tower []byte           // empty on the first start
+	Begun []ledger.SlotKey // newest begun leader block and UserBlock
+	Root  ledger.BlockRef  // zero on the first start
+}
+
+// Node is the state machine. It belongs to one goroutine.
+type Node struct {
+	cfg          Config
+	params       *cluster.Params
+	self         ledger.Pubkey
+	genesisHash  ledger.Hash
+	shredVersion uint16
+	schedule     *cluster.Schedule
+	epochs       *consensus.Epochs
+	rng          *rand.Rand
+	now          time.Time
+	out          []Effect
+
+	// Data plane.
+	collector *turbine.Collector
+	trees     treeCache
+	signed    map[ledger.Hash]ledger.Slot // roots whose signature verified
+	keys      map[ledger.SlotKey]*keyState
+	progress  map[ledger.Hash]*validator.Progress // by root of the last set taken
+	dead      map[ledger.Hash]invalid             // roots of sets of invalid blocks
+	waiting   map[ledger.Hash][]*shred.Set        // leader sets that wait for the one with that root
+	held      map[ledger.UserBlockRef]*heldUserBlock
+	unchecked map[ledger.Hash][]waitingUserBlock // by anchor that is unknown
+	wanting   map[ledger.UserBlockRef][]*validator.Block
+
+	// Consensus lane.
+	rules    *validator.Rules
+	forks    *validator.Forks
+	choice   *consensus.ForkChoice
+	tower    *consensus.Tower
+	tally    *consensus.Tally
+	ballots  map[ledger.Pubkey]*ballotBox
+	voteDue  bool
+	lastVote VoteMessage
+	votedAt  time.Time
+	isVoter  bool
+	newest   *validator.Block // newest confirmed block that is held
+	rooted   *validator.Block // by the tower
+	final    ledger.Slot
+
+	// Production.
+	pool         *proposer.Pool
+	recentDone   *recentMessages
+	seenFees     map[ledger.Pubkey]ledger.Lamports
+	making       *proposer.Builder
+	made         []*madeUserBlock
+	begunUser    ledger.UserSlot
+	leading      *leader.Builder
+	leadTip      leadState
+	begunSlot    ledger.Slot
+	equivocating map[ledger.SlotKey]bool
+
+	// Execution lane.
+	executing *validator.Block
+	view      *bank.View // of the block executed last
+	agreement *consensus.Agreement
+	agreeDue  bool
+	agreed    Agreed
+	// stakes are those of coming epochs, by the block that decides them, until
+	// it is confirmed.
+	stakes map[ledger.BlockRef][]*cluster.EpochStakes
+
+	// Peers.
+	contacts   *cluster.Contacts
+	contactAt  time.Time
+	planner    *repair.Planner
+	answered   map[ledger.Pubkey]int // requests answered in this round
+	nextRepair time.Time
+	nextGossip time.Time
+	head       Head
+}
+
+// New returns a node that has seen nothing but its genesis and what it
+// recovered.
+func New(cfg Config) (*Node, error) {
+	g := cfg.Genesis
+	n := &Node{
+		cfg:          cfg,
+		params:       &g.Params,
+		self:         ledger.Pubkey(cfg.Identity.Public().(ed25519.PublicKey)),
+		genesisHash:  g.Hash(),
+		shredVersion: g.ShredVersion(),
+		schedule:     cluster.NewSchedule(g),
+		rng:          cfg.Rand,
+		now:          cfg.Now,
+		signed:       make(map[ledger.Hash]ledger.Slot),
+		keys:         make(map[ledger.SlotKey]*keyState),
+		progress:     make(map[ledger.Hash]*validator.Progress),
+		dead:         make(map[ledger.Hash]invalid),
+		waiting:      make(map[ledger.Hash][]*shred.Set),
+		held:         make(map[ledger.UserBlockRef]*heldUserBlock),
+		unchecked:    make(map[ledger.Hash][]waitingUserBlock),
+		wanting:      make(map[ledger.UserBlockRef][]*validator.Block),
+		ballots:      make(map[ledger.Pubkey]*ballotBox),
+		pool:         proposer.NewPool(proposer.PoolMax),
+		recentDone:   newRecentMessages(),
+		seenFees:     make(map[ledger.Pubkey]ledger.Lamports),
+		equivocating: make(map[ledger.SlotKey]bool),
+		answered:     make(map[ledger.Pubkey]int),
+		stakes:       make(map[ledger.BlockRef][]*cluster.EpochStakes),
+		view:         cfg.Bank,
+	}
+	n.epochs = consensus.NewEpochs(n.schedule)
+	n.rules = &validator.Rules{Params: n.params, Stakes: n.epochs.At, Signed: n.voteSigned}
+	root := &validator.Block{
+		BlockRef:  ledger.BlockRef{ID: n.genesisHash},
+		LastPoH:   n.genesisHash,
+		Executed:  true,
+		BankHash:  cfg.Bank.BankHash(),
+		Confirmed: true,
+	}
+	root.Lineage = consensus.NewLineage(root.BlockRef)
+	root.Ballots = consensus.NewBallots(n.epochs.At(0))
+	n.forks = validator.NewForks(n.params, root)
+	n.choice = consensus.NewForkChoice(root.BlockRef, n.epochs)
+	n.choice.SetCandidate(root.BlockRef, true)
+	n.tally = consensus.NewTally(root.BlockRef, n.epochs)
+	n.newest, n.rooted = root, root
+	if cfg.VoteAccount != (ledger.Pubkey{}) {
+		i, ok := n.epochs.At(0).Voter(cfg.VoteAccount)
+		if !ok {
+			return nil, fmt.Errorf("vote account %v has no stake in genesis", cfg.VoteAccount)
+		}
+		if a := n.epochs.At(0).Items[i].Authority; a != n.self {
+			return nil, fmt.Errorf("vote account %v has authority %v, not this node's identity %v", cfg.VoteAccount, a, n.self)
+		}
+		n.isVoter = true
+	}
+	n.collector = turbine.NewCollector(turbine.Limits{UserSetsMax: n.params.FECSetsMax, SetsMax: collectorSetsMax})
+	n.planner = repair.NewPlanner()
+	n.agreement = consensus.NewAgreement(root.BlockRef, root.BankHash, n.epochs)
+	n.renewContact()
+	if err := n.restoreTower(cfg.Recovered); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Self returns the node's identity.
+func (n *Node) Self() ledger.Pubkey { return n.self }
+
+// Step feeds one event to the node and returns its effects, which are
+// carried out in order. now never goes back.
+func (n *Node) Step(now time.Time, ev Event) []Effect {
+	if now.After(n.now) {
+		n.now = now
+	}
+	n.out = nil
+	switch ev := ev.(type) {
+	case Tick:
+	case Submitted:
+		n.submitted(ev)
+	case Received:
+		n.received(ev.From, ev.Msg)
+	case Met:
+		n.met(ev.Peer)
+	case Executed:
+		n.onExecuted(ev.Result)
+	case Assembled:
+		n.assembled(ev)
+	case UserBlockChecked:
+		n.userBlockChecked(ev)
+	default:
+		panic(fmt.Sprintf("node: event of unknown type %T", ev))
+	}
+	n.propose()
+	n.lead()
+	n.vote()
+	n.execute()
+	n.chores()
+	return n.out
+}
+
+// Wake returns when the node next wants a Tick if nothing happens before.
+func (n *Node) Wake() time.Time {
+	wake := n.nextRepair
+	if n.nextGossip.Before(wake) {
+		wake = n.nextGossip
+	}
+	if tick := n.nextTick(); tick.Before(wake) {
+		wake = tick
+	}
+	return wake
+}
+
+func (n *Node) do(e Effect)   { n.out = append(n.out, e) }
+func (n *Node) report(of any) { n.do(Report{Of: of}) }
+
+// due returns when a tick may begin (PROTOCOL section 1).
+func (n *Node) due(tick uint64) time.Time {
+	return time.Unix(0, n.params.TickTime(n.cfg.Genesis.T0, tick))
+}
+
+// tick returns the number of the tick that has begun last, 0 before T0.
+func (n *Node) tick() uint64 {
+	since := n.now.UnixNano() - n.cfg.Genesis.T0
+	if since < 0 {
+		return 0
+	}
+	return uint64(since / int64(n.params.TickDuration))
+}
+
+// started tells whether T0 has come.
+func (n *Node) started() bool { return n.now.UnixNano() >= n.cfg.Genesis.T0 }
+
+// slot returns the slot of the running tick.
+func (n *Node) slot() ledger.Slot { return ledger.Slot(n.tick() / ledger.TicksPerSlot) }
+
+func (n *Node) drop(what, reason string, from ledger.Pubkey) {
+	n.report(Dropped{What: what, Reason: reason, From: from})
+}
+
+// received takes a message from a peer. Nothing that a peer sends may stop
+// the node.
+func (n *Node) received(from ledger.Pubkey, m Message) {
+	switch m := m.(type) {
+	case ShredMessage:
+		n.onShred(from, m, false)
+	case VoteMessage:
+		n.onVote(from, m)
+	case TransactionMessage:
+		n.submitted(Submitted{Tx: m.Tx})
+	case RepairRequest:
+		n.onRepairRequest(from, m)
+	case RepairResponse:
+		n.onRepairResponse(from, m)
+	case GossipMessage:
+		n.onGossip(from, m)
+	case EvidenceMessage:
+		n.onEvidence(from, m)
+	}
+}

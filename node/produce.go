@@ -1,0 +1,378 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"tutti/consensus"
+	"tutti/leader"
+	"tutti/ledger"
+	"tutti/proposer"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// madeUserBlock is an own UserBlock that is not known to be recorded or lost.
+type madeUserBlock struct {
+	ref ledger.UserBlockRef
+	txs []*proposer.Pooled
+}
+
+// nextTick returns when production next has something to do.
+func (n *Node) nextTick() time.Time {
+	if !n.started() {
+		return n.due(0)
+	}
+	tick := n.tick() + 1
+	if n.making == nil && n.leading == nil && n.pool.Len() == 0 && !n.awaitsLead() {
+		// Nothing runs: the next UserBlockSlot, and perhaps slot, begins here.
+		tick = (tick + ledger.TicksPerUserSlot - 1) / ledger.TicksPerUserSlot * ledger.TicksPerUserSlot
+	}
+	return n.due(tick)
+}
+
+// propose builds this node's UserBlocks (PROTOCOL section 4).
+func (n *Node) propose() {
+	if !n.started() {
+		return
+	}
+	tick := n.tick()
+	for {
+		if n.making == nil && !n.beginUserBlock(ledger.UserSlot(tick/ledger.TicksPerUserSlot)) {
+			return
+		}
+		if !n.continueUserBlock(tick) {
+			return
+		}
+	}
+}
+
+// beginUserBlock starts the UserBlock of UserBlockSlot u if this node has a
+// lane in it and something to say.
+func (n *Node) beginUserBlock(u ledger.UserSlot) bool {
+	if u <= n.begunUser || u == 0 || n.pool.Len() == 0 {
+		return false
+	}
+	lane, ok := n.schedule.Lane(u, n.self)
+	if !ok {
+		n.forward(u)
+		return false
+	}
+	anchor := n.anchor()
+	cost := n.costMax(anchor)
+	if cost == 0 || !n.pool.Any(n.expiry(anchor)) {
+		return false
+	}
+	n.begunUser = u
+	key := ledger.UserKey(u, lane)
+	n.do(Save{Records: []Record{BegunRecord{Key: key}}})
+	n.making = proposer.NewBuilder(proposer.Config{
+		U: u, Lane: lane, Anchor: anchor.LastPoH, Signer: n.cfg.Identity,
+		ShredVersion: n.shredVersion, Params: n.params, CostMax: cost,
+	})
+	return true
+}
+
+// anchor returns the newest confirmed block that this node holds with the
+// UserBlocks of all its ancestors.
+func (n *Node) anchor() *validator.Block {
+	for b := n.newest; ; b = b.Parent {
+		if b.Parent == nil || n.choice.Candidate(b.BlockRef) {
+			return b
+		}
+	}
+}
+
+// expiry judges pooled transactions by the rule on blockhashes (PROTOCOL
+// section 4 (8)) for UserBlocks on that anchor.
+func (n *Node) expiry(anchor *validator.Block) func(*proposer.Pooled) proposer.Verdict {
+	return func(t *proposer.Pooled) proposer.Verdict {
+		b := n.forks.ByPoH(t.Tx.RecentBlockhash())
+		switch {
+		case b == nil:
+			return proposer.Expired
+		case b.Height > anchor.Height:
+			return proposer.Waits
+		case anchor.Height-b.Height >= validator.BlockhashAge || !anchor.Descends(b.BlockRef):
+			return proposer.Expired
+		}
+		return proposer.Fits
+	}
+}
+
+// continueUserBlock packs and closes the ticks that are over. It tells
+// whether the block was closed.
+func (n *Node) continueUserBlock(tick uint64) bool {
+	b := n.making
+	first := uint64(b.U()) * ledger.TicksPerUserSlot
+	judge := n.expiry(n.forks.ByPoH(b.Anchor()))
+	for !b.Done() && first+uint64(b.Ticks()) < tick {
+		n.emitUser(b.Pack(n.pool, judge))
+		n.emitUser(b.CloseTick())
+	}
+	if !b.Done() {
+		n.emitUser(b.Pack(n.pool, judge))
+		return false
+	}
+	n.making = nil
+	return true
+}
+
+// emitUser sends sets of the UserBlock that is being made.
+func (n *Node) emitUser(sets []*shred.Set, err error) {
+	if err != nil {
+		panic("node: own UserBlock: " + err.Error())
+	}
+	for _, set := range sets {
+		if set.Last {
+			n.made = append(n.made, &madeUserBlock{
+				ref: ledger.UserBlockRef{U: n.making.U(), Lane: n.making.Lane(), ID: set.Root},
+				txs: n.making.Transactions,
+			})
+		}
+		n.broadcast(set)
+		n.take(set, true)
+	}
+}
+
+// forward gives pooled transactions to a scheduled proposer when this node
+// has no lane.
+func (n *Node) forward(u ledger.UserSlot) {
+	lanes := n.schedule.Proposers(u)
+	if len(lanes) == 0 {
+		return
+	}
+	to := lanes[n.rng.IntN(len(lanes))]
+	for _, t := range n.pool.Take(func(*proposer.Pooled) proposer.Verdict { return proposer.Fits }) {
+		n.do(Send{To: []ledger.Pubkey{to}, Msg: TransactionMessage{Tx: t.Tx}})
+	}
+}
+
+// reviewMade looks, when a block is confirmed, whether own UserBlocks were
+// recorded on its fork. Those whose window has passed give their
+// transactions back to the pool.
+func (n *Node) reviewMade(confirmed *validator.Block) {
+	n.made = slices.DeleteFunc(n.made, func(m *madeUserBlock) bool {
+		if confirmed.Names(m.ref.U, m.ref.Lane) {
+			return true
+		}
+		next := (confirmed.Slot + 1).FirstUserSlot()
+		if validator.Window(n.params, confirmed, m.ref.U, next) == nil || m.ref.U >= next {
+			return false
+		}
+		for _, t := range m.txs {
+			if !n.recentDone.has(t.Hash) {
+				_, _ = n.pool.Add(t) // a full pool loses the cheapest
+			}
+		}
+		return true
+	})
+}
+
+// leadState is what the leader keeps beside its builder.
+type leadState struct {
+	parent *validator.Block
+	named  map[ledger.UserBlockRef]bool
+	lanes  map[laneOf]bool
+	// voted has, by account, the slot of the last vote recorded.
+	voted map[ledger.Pubkey]ledger.Slot
+}
+
+type laneOf struct {
+	u    ledger.UserSlot
+	lane ledger.Lane
+}
+
+// awaitsLead tells whether this node is leader of the running slot and has
+// not begun.
+func (n *Node) awaitsLead() bool {
+	s := n.slot()
+	l, ok := n.schedule.Leader(s)
+	return ok && l == n.self && s > n.begunSlot
+}
+
+// lead builds this node's leader blocks (PROTOCOL section 1 and 5).
+func (n *Node) lead() {
+	if !n.started() {
+		return
+	}
+	for {
+		if n.leading == nil && !n.beginBlock() {
+			return
+		}
+		if !n.continueLead() {
+			return
+		}
+	}
+}
+
+// beginBlock starts the block of the running slot, if it is this node's to
+// make and there is a parent, or the time to wait for a better one is over.
+func (n *Node) beginBlock() bool {
+	s := n.slot()
+	if s == 0 || !n.awaitsLead() {
+		return false
+	}
+	parent := n.buildOn()
+	if parent.Slot >= s {
+		return false
+	}
+	if parent.Slot+1 < s && n.seenShred(s-1) && n.tick() < uint64(s)*ledger.TicksPerSlot+n.params.GraceTicks {
+		return false
+	}
+	n.begunSlot = s
+	n.do(Save{Records: []Record{BegunRecord{Key: s.Key()}}})
+	n.leading = leader.NewBuilder(leader.Config{
+		Slot: s, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
+		Signer: n.cfg.Identity, ShredVersion: n.shredVersion, Params: n.params,
+	})
+	n.leadTip = leadState{
+		parent: parent,
+		named:  make(map[ledger.UserBlockRef]bool),
+		lanes:  make(map[laneOf]bool),
+		voted:  make(map[ledger.Pubkey]ledger.Slot),
+	}
+	return true
+}
+
+// seenShred tells whether a correctly signed shred of a slot has come.
+func (n *Node) seenShred(s ledger.Slot) bool {
+	k := n.keys[s.Key()]
+	return k != nil && k.seen
+}
+
+// buildOn returns the block to build on: the heaviest votable one, or, while
+// the tower forbids to switch to it, the heaviest on the fork of the own
+// last vote.
+func (n *Node) buildOn() *validator.Block {
+	best := n.forks.Block(n.choice.Best())
+	if last, ok := n.tower.Last(); ok && n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
+		if own, ok := n.choice.BestOn(last); ok {
+			return n.forks.Block(own)
+		}
+	}
+	return best
+}
+
+// continueLead records and closes the ticks that are over. It tells whether
+// the block was closed.
+func (n *Node) continueLead() bool {
+	b := n.leading
+	first := uint64(b.Slot()) * ledger.TicksPerSlot
+	for !b.Done() && first+uint64(b.Ticks()) < n.tick() {
+		n.recordReceipt()
+		n.recordUserBlocks()
+		n.recordVotes()
+		sets, err := b.CloseTick(n.allNamed())
+		if err != nil {
+			panic("node: own block: " + err.Error())
+		}
+		for _, set := range sets {
+			n.broadcast(set)
+			n.take(set, true)
+		}
+	}
+	if !b.Done() {
+		return false
+	}
+	n.leading = nil
+	return true
+}
+
+// recordReceipt records the newest BankHash computed on this fork.
+func (n *Node) recordReceipt() {
+	tip := n.executedOn(n.leadTip.parent)
+	if tip == nil || tip.Slot == 0 {
+		return
+	}
+	n.leading.RecordReceipt(ledger.ExecutionReceipt{Block: tip.BlockRef, BankHash: tip.BankHash})
+}
+
+// recordUserBlocks names every legal, well-formed UserBlock that is held.
+func (n *Node) recordUserBlocks() {
+	b, parent := n.leading, n.leadTip.parent
+	if !b.CanName() || consensus.VotesOnly(parent.Lag, int(n.params.LagZero)) {
+		return
+	}
+	w := b.Section()
+	var refs []ledger.UserBlockRef
+	for ref, h := range n.held {
+		if h.block == nil || n.leadTip.named[ref] || n.equivocating[ledger.UserKey(ref.U, ref.Lane)] {
+			continue
+		}
+		if validator.Window(n.params, parent, ref.U, w) != nil || n.leadTip.lanes[laneOf{ref.U, ref.Lane}] ||
+			parent.Names(ref.U, ref.Lane) || parent.Anchor(h.block.Anchor) == nil {
+			continue
+		}
+		refs = append(refs, ref)
+	}
+	if len(refs) == 0 {
+		return
+	}
+	slices.SortFunc(refs, compareUserBlocks)
+	refs = slices.CompactFunc(refs, func(a, b ledger.UserBlockRef) bool { return a.U == b.U && a.Lane == b.Lane })
+	refs = refs[:min(len(refs), ledger.UserBlockEntriesMax)]
+	for _, ref := range refs {
+		n.rebroadcast(ref)
+		n.leadTip.named[ref] = true
+		n.leadTip.lanes[laneOf{ref.U, ref.Lane}] = true
+	}
+	b.RecordUserBlocks(refs)
+}
+
+// allNamed tells whether every lane of the UserBlockSlot before this section
+// is named, so that nothing more is to be expected.
+func (n *Node) allNamed() bool {
+	u := n.leading.Section()
+	if u == 0 {
+		return true
+	}
+	for lane := range n.schedule.Proposers(u - 1) {
+		if !n.leadTip.lanes[laneOf{u - 1, ledger.Lane(lane)}] {
+			return false
+		}
+	}
+	return true
+}
+
+// recordVotes records of every account the newest vote that can count on
+// this fork and stands in it not yet.
+func (n *Node) recordVotes() {
+	parent := n.leadTip.parent
+	stakes := n.epochs.At(n.leading.Slot())
+	var txs []ledger.Transaction
+	for i := range stakes.Len() {
+		account := stakes.Items[i].VoteAccount
+		box := n.ballots[account]
+		if box == nil {
+			continue
+		}
+		last := n.leadTip.voted[account]
+		if j, ok := parent.Ballots.Stakes().Voter(account); ok {
+			if slot, voted := parent.Ballots.State(j).Last(); voted {
+				last = max(last, slot)
+			}
+		}
+		v := box.newest(func(v *ledger.Vote) bool {
+			return v.Block.Slot > last && parent.Lineage.Has(v.Block)
+		})
+		if v == nil {
+			continue
+		}
+		n.leadTip.voted[account] = v.Vote.Block.Slot
+		txs = append(txs, v.Tx)
+	}
+	if len(txs) > 0 && n.leading.Room() {
+		n.leading.RecordVotes(txs)
+	}
+}
+
+func compareUserBlocks(a, b ledger.UserBlockRef) int {
+	switch {
+	case a.U != b.U:
+		return int(a.U) - int(b.U)
+	case a.Lane != b.Lane:
+		return int(a.Lane) - int(b.Lane)
+	}
+	return slices.Compare(a.ID[:], b.ID[:])
+}

@@ -1,0 +1,136 @@
+package node
+
+import (
+	"tutti/bank"
+	"tutti/ledger"
+)
+
+// The kinds of Report.Of. They carry no time: whoever carries out the effect
+// knows it.
+
+// Accepted says that a submitted transaction is in the pool.
+type Accepted struct{ Token uint64 }
+
+// Refused says why a submitted transaction is not in the pool.
+type Refused struct {
+	Token uint64
+	Err   error
+}
+
+// Dropped counts peer traffic that was thrown away, by reason.
+type Dropped struct {
+	What   string // "shred", "vote", "request", …
+	Reason string
+	From   ledger.Pubkey
+}
+
+// ShredSeen counts an accepted shred by the depth in its Turbine tree at
+// which this node stands: 0 is the root.
+type ShredSeen struct {
+	Key      ledger.SlotKey
+	Depth    int
+	Repaired bool
+}
+
+// SetCompleted says that a FEC set was assembled.
+type SetCompleted struct {
+	Key       ledger.SlotKey
+	Recovered int
+}
+
+// UserBlockHeld says that a well-formed UserBlock is held.
+type UserBlockHeld struct {
+	Block    *ledger.UserBlock
+	Verified int
+	Own      bool
+}
+
+// UserBlockRejected says that a UserBlock is not well formed.
+type UserBlockRejected struct {
+	Ref ledger.UserBlockRef
+	Err error
+}
+
+// UserBlockRecorded says that an entry that names the UserBlock stands in a
+// leader's PoH that extends the heaviest fork; the block need not be
+// complete yet.
+type UserBlockRecorded struct {
+	Slot ledger.Slot
+	Ref  ledger.UserBlockRef
+}
+
+// BlockHeld says that a leader block is complete and its PoH and rules hold.
+type BlockHeld struct {
+	Block    ledger.BlockRef
+	Parent   ledger.BlockRef
+	Height   uint64
+	LastPoH  ledger.Hash
+	Entries  []ledger.UserBlockRef
+	Missing  int // UserBlocks that this node does not hold yet
+	Votes    int
+	Verified int // signatures checked
+	Own      bool
+}
+
+// BlockRejected says that a leader block is invalid: nobody votes for it.
+type BlockRejected struct {
+	Block ledger.BlockRef
+	Err   error
+}
+
+// Voted is this node's own vote.
+type Voted struct {
+	Block    ledger.BlockRef
+	BankSlot ledger.Slot
+	BankHash ledger.Hash
+}
+
+// VoteSeen is a peer's vote that was counted.
+type VoteSeen struct {
+	Voter ledger.Pubkey // vote account
+	Block ledger.BlockRef
+}
+
+// Confirmed says that a block is optimistically confirmed; its ancestors are
+// reported before it.
+type Confirmed struct{ Block ledger.BlockRef }
+
+// BankComputed says that this node has executed a block.
+type BankComputed struct{ Result *bank.Result }
+
+// Agreed gives the newest blocks up to which stake agrees with this node's
+// BankHashes: by more than a third, and by more than two thirds.
+type Agreed struct{ Third, TwoThirds ledger.Slot }
+
+// Mismatched says that a voter's BankHash differs from this node's.
+type Mismatched struct {
+	Voter ledger.Pubkey
+	Slot  ledger.Slot
+	Own   ledger.Hash
+	Other ledger.Hash
+}
+
+// Rooted says that a block is rooted by this node's tower.
+type Rooted struct{ Block ledger.BlockRef }
+
+// Finalized says that a block is rooted by more than two thirds of the stake.
+type Finalized struct{ Slot ledger.Slot }
+
+// Equivocated says that a proof of two blocks under one key was stored.
+type Equivocated struct {
+	Key    ledger.SlotKey
+	Signer ledger.Pubkey
+}
+
+// Head is the state that clients ask for most; it is reported when it
+// changes.
+type Head struct {
+	Slot      ledger.Slot // heaviest fork
+	Height    uint64
+	Confirmed ledger.Slot
+	Executed  ledger.Slot
+	Root      ledger.Slot
+	Finalized ledger.Slot
+	Lag       int
+	Pool      int
+}

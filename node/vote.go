@@ -1,0 +1,333 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// Bounds and times of voting.
+const (
+	// ballotsMax is how many of an account's newest votes are kept for the
+	// leader to record.
+	ballotsMax = 8
+	// refreshSlots is how many slots after its last vote a voter that has
+	// nothing new to vote for sends the vote again.
+	refreshSlots = 4
+)
+
+// ballotBox keeps the newest votes of one account, newest first.
+type ballotBox struct{ votes []VoteMessage }
+
+// add keeps a vote. It tells whether it was new.
+func (b *ballotBox) add(m VoteMessage) bool {
+	at := 0
+	for ; at < len(b.votes); at++ {
+		v := &b.votes[at].Vote
+		if v.Block == m.Vote.Block && v.BankSlot == m.Vote.BankSlot && v.BankHash == m.Vote.BankHash {
+			return false
+		}
+		if m.Vote.Block.Slot > v.Block.Slot {
+			break
+		}
+	}
+	if at == ballotsMax {
+		return false
+	}
+	b.votes = slices.Insert(b.votes, at, m)
+	b.votes = b.votes[:min(len(b.votes), ballotsMax)]
+	return true
+}
+
+// newest returns the newest vote that fits, or nil.
+func (b *ballotBox) newest(fits func(*ledger.Vote) bool) *VoteMessage {
+	for i := range b.votes {
+		if fits(&b.votes[i].Vote) {
+			return &b.votes[i]
+		}
+	}
+	return nil
+}
+
+// ballotsOf returns the vote state of a block, nil if it is not checked.
+func (n *Node) ballotsOf(ref ledger.BlockRef) *consensus.Ballots {
+	if b := n.forks.Block(ref); b != nil {
+		return b.Ballots
+	}
+	return nil
+}
+
+// voteSigned tells whether a vote's signatures verify. One that came before
+// as a message has been verified then.
+func (n *Node) voteSigned(tx *ledger.Transaction) bool {
+	if v, err := ledger.ParseVote(tx); err == nil {
+		if box := n.ballots[v.Account]; box != nil {
+			for i := range box.votes {
+				if bytes.Equal(box.votes[i].Tx.Raw(), tx.Raw()) {
+					return true
+				}
+			}
+		}
+	}
+	return n.params.SignatureRule.VerifyTransaction(tx)
+}
+
+// onVote takes a vote from a peer.
+func (n *Node) onVote(from ledger.Pubkey, m VoteMessage) {
+	if reason := n.countVote(&m.Vote, m.Tx); reason != "" {
+		n.drop("vote", reason, from)
+	}
+}
+
+// countVote takes a vote seen anywhere, whose signatures are checked, and
+// returns why it does not count.
+func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) {
+	if v.Block.Slot > n.slot()+slotsAhead || v.Block.Slot <= n.forks.Root().Slot {
+		return "slot"
+	}
+	stakes := n.epochs.At(v.Block.Slot)
+	if stakes == nil {
+		return "epoch"
+	}
+	i, ok := stakes.Voter(v.Account)
+	if !ok {
+		return "stake"
+	}
+	if stakes.Items[i].Authority != v.Authority {
+		return "authority"
+	}
+	box := n.ballots[v.Account]
+	if box == nil {
+		box = &ballotBox{}
+		n.ballots[v.Account] = box
+	}
+	if !box.add(VoteMessage{Tx: tx, Vote: *v}) {
+		return "duplicate"
+	}
+	n.report(VoteSeen{Voter: v.Account, Block: v.Block})
+	n.choice.Vote(v.Account, v.Block)
+	n.voteDue = true
+	n.hearReport(v)
+	if n.tally.Vote(v) {
+		if b := n.forks.Block(v.Block); b != nil {
+			n.confirm(b)
+		}
+	}
+	if final := n.tally.Finalised(); final > n.final {
+		n.final = final
+		n.report(Finalized{Slot: final})
+	}
+	return ""
+}
+
+// confirm marks a block and its ancestors as optimistically confirmed.
+func (n *Node) confirm(b *validator.Block) {
+	var fresh []*validator.Block
+	for x := b; x != nil && !x.Confirmed; x = x.Parent {
+		fresh = append(fresh, x)
+	}
+	slices.Reverse(fresh)
+	for _, x := range fresh {
+		x.Confirmed = true
+		n.decideStakes(x)
+		n.report(Confirmed{Block: x.BlockRef})
+	}
+	if b.Slot > n.newest.Slot {
+		n.newest = b
+		n.reviewMade(b)
+	}
+}
+
+// vote votes for the heaviest fork if the rules allow it (PROTOCOL section
+// 7). It never waits for execution, unless genesis says so.
+func (n *Node) vote() {
+	if !n.isVoter || !n.started() {
+		return
+	}
+	if !n.voteDue {
+		n.refreshVote()
+		return
+	}
+	n.voteDue = false
+	best := n.forks.Block(n.choice.Best())
+	if !n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() {
+		return
+	}
+	if n.params.Execution == cluster.ExecutionSync && !best.Executed {
+		return
+	}
+	n.castVote(best)
+}
+
+func (n *Node) castVote(b *validator.Block) {
+	root, rooted := n.tower.Record(b.BlockRef)
+	bank := n.executedOn(b)
+	v := ledger.Vote{
+		Account: n.cfg.VoteAccount, Authority: n.self,
+		BankSlot: bank.Slot, BankHash: bank.BankHash,
+	}
+	n.tower.Fill(&v)
+	message := v.Message(b.LastPoH)
+	tx, err := ledger.ParseTransaction(ledger.Sign(message.Append(nil), n.cfg.Identity))
+	if err != nil {
+		panic(fmt.Sprintf("node: own vote: %v", err))
+	}
+	n.tower.SetTransaction(tx.Raw())
+	n.do(Save{Records: []Record{TowerRecord{Bytes: n.tower.Append(nil)}}})
+	n.lastVote = VoteMessage{Tx: tx, Vote: v}
+	n.votedAt = n.now
+	n.do(Send{To: n.stakedPeers(), Msg: n.lastVote})
+	n.report(Voted{Block: b.BlockRef, BankSlot: v.BankSlot, BankHash: v.BankHash})
+	n.countVote(&v, tx)
+	n.voteDue = false
+	if rooted {
+		n.root(n.forks.Block(root))
+	}
+}
+
+// refreshVote sends the last vote again if it may have been lost.
+func (n *Node) refreshVote() {
+	if n.lastVote.Tx.Raw() == nil || n.now.Sub(n.votedAt) < refreshSlots*ledger.TicksPerSlot*n.params.TickDuration {
+		return
+	}
+	n.votedAt = n.now
+	n.do(Send{To: n.stakedPeers(), Msg: n.lastVote})
+}
+
+// executedOn returns the newest executed block on the fork that ends in b.
+func (n *Node) executedOn(b *validator.Block) *validator.Block {
+	for b != nil && !b.Executed {
+		b = b.Parent
+	}
+	return b
+}
+
+// root makes a block the root of the consensus lane.
+func (n *Node) root(b *validator.Block) {
+	if b == nil || b.Slot <= n.rooted.Slot {
+		return
+	}
+	n.rooted = b
+	n.do(Save{Records: []Record{RootRecord{Block: b.BlockRef}}})
+	n.report(Rooted{Block: b.BlockRef})
+	n.pruneToRoot()
+}
+
+// pruneToRoot forgets what lies below the newest block that is rooted and
+// executed: until then execution still needs it.
+func (n *Node) pruneToRoot() {
+	r := n.executedOn(n.rooted)
+	if r == nil || r.Slot <= n.forks.Root().Slot {
+		return
+	}
+	n.forks.SetRoot(r)
+	n.choice.SetRoot(r.BlockRef)
+	n.tally.Prune(r.Slot)
+	n.do(Root{Block: r.BlockRef})
+	if certified, ok := n.agreement.Certified(r.BlockRef); ok {
+		n.agreement.Prune(certified)
+	}
+	n.prune()
+}
+
+// userBlockSlack is how many slots below the root UserBlocks are kept that a
+// block above the root can still name.
+const userBlockSlack = validator.WindowMax/2 + 1
+
+// floor is the lowest slot whose shreds are kept.
+func (n *Node) floor() ledger.Slot {
+	root := n.forks.Root().Slot
+	return root - min(root, userBlockSlack)
+}
+
+// prune forgets all that belongs to slots below the floor.
+func (n *Node) prune() {
+	floor := n.floor()
+	n.collector.PruneBelow(floor)
+	for k := range n.keys {
+		if k.Slot() < floor {
+			delete(n.keys, k)
+			delete(n.equivocating, k)
+		}
+	}
+	for root, slot := range n.signed {
+		if slot < floor {
+			delete(n.signed, root)
+		}
+	}
+	for root, p := range n.progress {
+		if p.Slot < floor {
+			delete(n.progress, root)
+		}
+	}
+	for root, d := range n.dead {
+		if d.slot < floor {
+			delete(n.dead, root)
+		}
+	}
+	for root, sets := range n.waiting {
+		if sets = slices.DeleteFunc(sets, func(s *shred.Set) bool { return s.Key.Slot() < floor }); len(sets) == 0 {
+			delete(n.waiting, root)
+		} else {
+			n.waiting[root] = sets
+		}
+	}
+	for ref, h := range n.held {
+		if ref.U.Slot() < floor {
+			n.discountFees(h)
+			delete(n.held, ref)
+			delete(n.wanting, ref)
+		}
+	}
+	for ref := range n.stakes {
+		if n.forks.Block(ref) == nil {
+			delete(n.stakes, ref)
+		}
+	}
+	for anchor, waiting := range n.unchecked {
+		if waiting = slices.DeleteFunc(waiting, func(w waitingUserBlock) bool { return w.ref.U.Slot() < floor }); len(waiting) == 0 {
+			delete(n.unchecked, anchor)
+		} else {
+			n.unchecked[anchor] = waiting
+		}
+	}
+}
+
+// stakedPeers returns the identities with stake, but for this node.
+func (n *Node) stakedPeers() []ledger.Pubkey {
+	stakes := n.epochs.At(n.slot())
+	if stakes == nil {
+		return nil
+	}
+	peers := make([]ledger.Pubkey, 0, stakes.Len())
+	for i := range stakes.Len() {
+		if id := stakes.Items[i].Identity; id != n.self && !slices.Contains(peers, id) {
+			peers = append(peers, id)
+		}
+	}
+	return peers
+}
+
+// restoreTower takes up the tower of the last run.
+func (n *Node) restoreTower(r Recovered) error {
+	root := n.forks.Root().BlockRef
+	n.tower = consensus.NewTower(n.self, root)
+	if len(r.Tower) == 0 {
+		return nil
+	}
+	t, err := consensus.ParseTower(r.Tower)
+	if err != nil {
+		return err
+	}
+	if t.Identity() != n.self {
+		return fmt.Errorf("tower of %v, but this node is %v", t.Identity(), n.self)
+	}
+	n.tower = t
+	return nil
+}

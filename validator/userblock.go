@@ -137,7 +137,7 @@ func (c *UserBlockCheck) entry(txs []ledger.UserTransaction, block *ledger.UserB
 	hashes := make([]ledger.Hash, len(txs))
 	for i := range txs {
 		t := &txs[i]
-		if err := Admissible(&t.Transaction); err != nil {
+		if err := admissible(&t.Transaction); err != nil {
 			return fmt.Errorf("%w %d: %w", ErrUserTx, t.Index, err)
 		}
 		budget, err := t.ComputeBudget()
@@ -166,8 +166,17 @@ func (c *UserBlockCheck) entry(txs []ledger.UserTransaction, block *ledger.UserB
 }
 
 // Admissible tells why a transaction may stand in no UserBlock at all,
-// whichever its blockhash: what a proposer refuses at submission.
+// whichever its blockhash, or only as part of a bundle: what a proposer refuses
+// at submission.
 func Admissible(t *ledger.Transaction) error {
+	if err := admissible(t); err != nil {
+		return err
+	}
+	_, err := ledger.BundleSize([]ledger.Transaction{*t}, []ledger.Hash{{}})
+	return err
+}
+
+func admissible(t *ledger.Transaction) error {
 	if err := t.Sanitize(); err != nil {
 		return err
 	}

@@ -1,0 +1,204 @@
+package bank
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"testing"
+
+	"github.com/zeebo/blake3"
+
+	"tutti/internal/testkit"
+	"tutti/ledger"
+)
+
+// randomLtHash gives a value with all kinds of lanes.
+func randomLtHash(next func() uint64) (h LtHash) {
+	for i := range h {
+		h[i] = next()
+	}
+	return h
+}
+
+func (h *LtHash) lane(i int) uint16 { return uint16(h[i/4] >> (16 * (i % 4))) }
+
+func TestLtHashLanes(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 50 {
+		a, b := randomLtHash(rng.Uint64), randomLtHash(rng.Uint64)
+		sum, difference := a, a
+		sum.Add(&b)
+		difference.Sub(&b)
+		for i := range 1024 {
+			if got, want := sum.lane(i), a.lane(i)+b.lane(i); got != want {
+				t.Fatalf("lane %d: %d + %d = %d, not %d", i, a.lane(i), b.lane(i), want, got)
+			}
+			if got, want := difference.lane(i), a.lane(i)-b.lane(i); got != want {
+				t.Fatalf("lane %d: %d − %d = %d, not %d", i, a.lane(i), b.lane(i), want, got)
+			}
+		}
+		if sum.Sub(&b); sum != a {
+			t.Fatal("what was added and taken out has left something")
+		}
+		if back, ok := ParseLtHash(a.Append(nil)); !ok || back != a {
+			t.Fatal("bytes do not give the hash back")
+		}
+	}
+	if _, ok := ParseLtHash(make([]byte, LtHashSize+1)); ok {
+		t.Error("parsed too many bytes")
+	}
+}
+
+func TestLtHashOfNothing(t *testing.T) {
+	w := newAccountHasher()
+	for _, a := range []*Account{nil, {Data: []byte{1}}} {
+		if value, digest := w.hash(user(0), a); *value != (LtHash{}) || digest != (ledger.Hash{}) {
+			t.Errorf("an account that does not exist has a value: %v", a)
+		}
+	}
+}
+
+func TestVectorsLtHash(t *testing.T) {
+	const origin = "jito-foundation/jito-solana lattice-hash"
+	var file struct {
+		Vectors map[string]struct {
+			Input    string
+			Lanes    []uint16 `json:"lt_hash_u16"`
+			Checksum string   `json:"checksum_hex"`
+		}
+	}
+	if err := json.Unmarshal(testkit.Vectors(t, origin, "agave-vectors", "lthash.json"), &file); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for name, v := range file.Vectors {
+		var out [LtHashSize]byte
+		h := blake3.New()
+		h.WriteString(v.Input)
+		h.Digest().Read(out[:])
+		value, _ := ParseLtHash(out[:])
+		for i, lane := range v.Lanes {
+			if value.lane(i) != lane {
+				t.Fatalf("%s: lane %d is %d, want %d", name, i, value.lane(i), lane)
+			}
+		}
+		sum := blake3.Sum256(value.Append(nil))
+		if got := hex.EncodeToString(sum[:]); got != v.Checksum {
+			t.Fatalf("%s: checksum %s, want %s", name, got, v.Checksum)
+		}
+		checked++
+	}
+	testkit.Count("lattice hash", checked, len(file.Vectors))
+}
+
+// TestVectorsSnapshot recomputes, from a snapshot that Agave made, the value
+// of each account, their sum, and the bank hash (FORMATS section 9).
+func TestVectorsSnapshot(t *testing.T) {
+	const origin = "Syndica/sig data/test-data"
+	type bankFields struct {
+		Slot       uint64
+		ParentSlot uint64 `json:"parent_slot"`
+		Hash       string
+		ParentHash string `json:"parent_hash"`
+		Signatures uint64 `json:"signature_count"`
+		Blockhash  struct {
+			Last string `json:"last_hash"`
+		} `json:"blockhash_queue"`
+		HardForks []struct{ Slot, Count uint64 } `json:"hard_forks"`
+	}
+	var file struct {
+		Bank  bankFields `json:"bank_fields"`
+		Extra struct {
+			LtHash string `json:"accounts_lt_hash"`
+		} `json:"extra_fields"`
+		Accounts struct {
+			Live    []int `json:"live_indices"`
+			Entries []struct {
+				Index      int
+				Slot       uint64
+				Pubkey     string
+				Lamports   uint64
+				Owner      string
+				Executable bool
+				Data       string `json:"data_hex"`
+				First32    string `json:"account_lt_hash_first_32_hex"`
+			}
+		}
+	}
+	raw := testkit.Vectors(t, origin, "sig-snapshot-v4.2.0-beta.1", "test-snapshot-v4.2.0-beta.1.json")
+	if err := json.Unmarshal(raw, &file); err != nil {
+		t.Fatal(err)
+	}
+	live := make(map[int]bool)
+	for _, i := range file.Accounts.Live {
+		live[i] = true
+	}
+	hasher := newAccountHasher()
+	var sum LtHash
+	for _, e := range file.Accounts.Entries {
+		data, err := hex.DecodeString(e.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, digest := hasher.hash(ledger.MustPubkey(e.Pubkey), &Account{
+			Lamports: ledger.Lamports(e.Lamports), Owner: ledger.MustPubkey(e.Owner),
+			Executable: e.Executable, Data: data,
+		})
+		if got := hex.EncodeToString(digest[:]); got != e.First32 {
+			t.Errorf("account %s: %s, want %s", e.Pubkey, got, e.First32)
+		}
+		if live[e.Index] {
+			sum.Add(value)
+		}
+	}
+	testkit.Count("account lattice hashes", len(file.Accounts.Entries), len(file.Accounts.Entries))
+	if got := hex.EncodeToString(sum.Append(nil)); got != file.Extra.LtHash {
+		t.Errorf("sum is %.32s…, want %.32s…", got, file.Extra.LtHash)
+	}
+
+	// Agave's inner hash has no receipts and no delta.
+	parse := func(s string) ledger.Hash {
+		h, err := ledger.ParseHash(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	b := file.Bank
+	parent, last := parse(b.ParentHash), parse(b.Blockhash.Last)
+	inner := ledger.Sum(parent[:], le64(b.Signatures), last[:])
+	got := ledger.Sum(inner[:], sum.Append(nil))
+	forks := uint64(0)
+	for _, f := range b.HardForks {
+		if b.ParentSlot < f.Slot && f.Slot <= b.Slot {
+			forks += f.Count
+		}
+	}
+	if forks > 0 {
+		got = ledger.Sum(got[:], le64(forks))
+	}
+	if want := parse(b.Hash); got != want {
+		t.Errorf("bank hash %v, want %v", got, want)
+	}
+	testkit.Count("bank hash of an Agave snapshot", 1, 1)
+}
+
+func BenchmarkLtHashUpdate(b *testing.B) {
+	w := newAccountHasher()
+	before, after := &Account{Lamports: 1}, &Account{Lamports: 2}
+	var sum LtHash
+	b.ReportAllocs()
+	for b.Loop() {
+		value, _ := w.hash(user(0), before)
+		sum.Sub(value)
+		value, _ = w.hash(user(0), after)
+		sum.Add(value)
+	}
+}
+
+func BenchmarkLtHashAdd(b *testing.B) {
+	var sum LtHash
+	value := sum
+	for b.Loop() {
+		sum.Add(&value)
+	}
+}

@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"tutti/cluster"
+	"tutti/ledger"
+)
+
+// Bounds of a Config.
+const (
+	// ValidatorsMax bounds a cluster: each pair of nodes has a link.
+	ValidatorsMax = 1000
+	// LatencyMax bounds latencies and times of machines.
+	LatencyMax = time.Minute
+)
+
+// ErrConfig is returned for a Config that no cluster can be made of.
+var ErrConfig = errors.New("sim configuration")
+
+// Config says what is simulated. Two runs of one Config are the same.
+type Config struct {
+	Validators int
+	// Slots is how many slots are run, slot 0 not counted.
+	Slots ledger.Slot
+	// Seed is what everything random comes from: keys, stakes, latencies,
+	// clients, and the nodes' own choices.
+	Seed    uint64
+	Params  cluster.Params
+	Network Network
+	Machine Machine
+	// Load is how many transactions clients submit, per second of virtual
+	// time.
+	Load int
+}
+
+// Machine says how long a node's machine takes.
+type Machine struct {
+	// Sync is from a save to its being durable.
+	Sync time.Duration
+	// Work is for a job of the workers.
+	Work time.Duration
+	// Execute is for a block, with ExecuteTransaction for each transaction
+	// in it.
+	Execute, ExecuteTransaction time.Duration
+}
+
+// DefaultConfig returns a cluster on one continent: links of 10 to 60 ms, and
+// a disk that syncs in 1 ms.
+func DefaultConfig() Config {
+	return Config{
+		Validators: 20,
+		Slots:      100,
+		Seed:       1,
+		Params:     cluster.LocalParams(4),
+		Network: Network{
+			LatencyMin: 10 * time.Millisecond,
+			LatencyMax: 60 * time.Millisecond,
+			Jitter:     2 * time.Millisecond,
+		},
+		Machine: Machine{
+			Sync:               time.Millisecond,
+			Work:               200 * time.Microsecond,
+			Execute:            5 * time.Millisecond,
+			ExecuteTransaction: 2 * time.Microsecond,
+		},
+		Load: 100,
+	}
+}
+
+// Validate returns an error that says what is out of range.
+func (c *Config) Validate() error {
+	inRange := func(d time.Duration) bool { return d >= 0 && d <= LatencyMax }
+	n, m := &c.Network, &c.Machine
+	switch {
+	case c.Validators < 1 || c.Validators > ValidatorsMax:
+		return fmt.Errorf("%w: %d validators, want 1 to %d", ErrConfig, c.Validators, ValidatorsMax)
+	case c.Slots < 1:
+		return fmt.Errorf("%w: no slots", ErrConfig)
+	case !inRange(n.LatencyMin) || !inRange(n.LatencyMax) || n.LatencyMin > n.LatencyMax || !inRange(n.Jitter):
+		return fmt.Errorf("%w: latency from %v to %v with a jitter of %v", ErrConfig, n.LatencyMin, n.LatencyMax, n.Jitter)
+	case !(n.Loss >= 0 && n.Loss <= 1):
+		return fmt.Errorf("%w: loss %v, want 0 to 1", ErrConfig, n.Loss)
+	case !inRange(m.Sync) || !inRange(m.Work) || !inRange(m.Execute) || !inRange(m.ExecuteTransaction):
+		return fmt.Errorf("%w: machine %+v", ErrConfig, *m)
+	case c.Load < 0:
+		return fmt.Errorf("%w: load %d", ErrConfig, c.Load)
+	}
+	for _, x := range n.Nudges {
+		if x.From < 0 || x.From >= c.Validators || x.To < 0 || x.To >= c.Validators || x.From == x.To {
+			return fmt.Errorf("%w: no link from node %d to %d", ErrConfig, x.From, x.To)
+		}
+		if !inRange(x.By) {
+			return fmt.Errorf("%w: link from node %d to %d nudged by %v", ErrConfig, x.From, x.To, x.By)
+		}
+	}
+	return nil
+}
+
+// random returns a stream of randomness for one purpose. Streams of different
+// purposes do not disturb each other.
+func (c *Config) random(purpose string, index int) *rand.Rand {
+	return rand.New(rand.NewChaCha8(c.derive(purpose, index)))
+}
+
+// keypair returns the key number index of a kind.
+func (c *Config) keypair(kind string, index int) ed25519.PrivateKey {
+	seed := c.derive(kind, index)
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func (c *Config) derive(purpose string, index int) ledger.Hash {
+	var numbers [16]byte
+	binary.LittleEndian.PutUint64(numbers[:], c.Seed)
+	binary.LittleEndian.PutUint64(numbers[8:], uint64(index))
+	return ledger.Sum([]byte("tutti sim"), numbers[:], []byte(purpose))
+}
+
+func publicKey(k ed25519.PrivateKey) ledger.Pubkey {
+	return ledger.Pubkey(k.Public().(ed25519.PublicKey))
+}

@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"tutti/bank"
+	"tutti/ledger"
+	"tutti/node"
+)
+
+// Result is what a run came to.
+type Result struct {
+	Virtual time.Duration // since the nodes started
+	Slots   int
+	// Blocks counts the slots of which some node holds a block; the others
+	// were Skipped.
+	Blocks, Skipped int
+	// Confirmed, Executed and Rooted count blocks by how many nodes say so.
+	Confirmed, Executed, Rooted Spread
+	// Submitted transactions were Accepted or Refused by the node that they
+	// were sent to, or are still on their way in it.
+	Submitted, Accepted, Refused int
+	// Outcomes counts transactions of confirmed blocks.
+	Outcomes [bank.BadNonce + 1]int
+	// BankHashes computed by a second node, and a third…, are Compared with
+	// the first one's.
+	Compared, Mismatched int
+	Votes                int
+	Messages, Bytes      int // between nodes
+	Items                int // steps of the simulation
+	Repaired, Rejected   int // shreds that came by repair; blocks and UserBlocks refused
+	Trace                ledger.Hash
+}
+
+// Spread counts blocks of which one node or more says something, and all do.
+type Spread struct{ Some, All int }
+
+func (s *Spread) add(count, nodes int) {
+	if count > 0 {
+		s.Some++
+	}
+	if count == nodes {
+		s.All++
+	}
+}
+
+// counts is what is counted while a cluster runs.
+type counts struct {
+	submitted, accepted, refused int
+	messages, bytes, items       int
+	repaired, rejected           int
+}
+
+func (c *counts) report(of any) {
+	switch r := of.(type) {
+	case node.Accepted:
+		c.accepted++
+	case node.Refused:
+		c.refused++
+	case node.ShredSeen:
+		if r.Repaired {
+			c.repaired++
+		}
+	case node.BlockRejected, node.UserBlockRejected:
+		c.rejected++
+	}
+}
+
+func (s *Sim) result() Result {
+	r := Result{
+		Virtual: s.now, Slots: int(s.cfg.Slots),
+		Submitted: s.counts.submitted, Accepted: s.counts.accepted, Refused: s.counts.refused,
+		Compared: s.check.compared, Mismatched: s.check.mismatched,
+		Messages: s.counts.messages, Bytes: s.counts.bytes, Items: s.counts.items,
+		Repaired: s.counts.repaired, Rejected: s.counts.rejected,
+		Trace: s.trace.hash(),
+	}
+	slots := make(map[ledger.Slot]bool)
+	for ref, b := range s.check.blocks {
+		if ref.Slot == 0 {
+			continue
+		}
+		slots[ref.Slot] = true
+		r.Confirmed.add(b.confirmed, len(s.hosts))
+		r.Executed.add(b.executed, len(s.hosts))
+		r.Rooted.add(b.rooted, len(s.hosts))
+		if b.confirmed > 0 {
+			for i, n := range b.outcomes {
+				r.Outcomes[i] += n
+			}
+		}
+	}
+	for i := range s.check.nodes {
+		r.Votes += s.check.nodes[i].votes
+	}
+	r.Blocks, r.Skipped = len(slots), r.Slots-len(slots)
+	return r
+}
+
+// Print writes the result for people, and the trace on a line of its own.
+// took is how long the run took in real time.
+func (r *Result) Print(w io.Writer, took time.Duration) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	line("slots", "%d with a block, %d skipped", r.Blocks, r.Skipped)
+	line("confirmed", "%d (%d on every node)", r.Confirmed.Some, r.Confirmed.All)
+	line("executed", "%d (%d on every node)", r.Executed.Some, r.Executed.All)
+	line("rooted", "%d (%d on every node)", r.Rooted.Some, r.Rooted.All)
+	line("submitted", "%d, accepted %d, refused %d", r.Submitted, r.Accepted, r.Refused)
+	for i, n := range r.Outcomes {
+		line("  "+bank.Outcome(i).String(), "%d", n)
+	}
+	line("bank hashes", "%d compared, %d mismatched", r.Compared, r.Mismatched)
+	line("votes", "%d", r.Votes)
+	line("messages", "%d, %.1f MB", r.Messages, float64(r.Bytes)/1e6)
+	line("repaired", "%d shreds; %d blocks rejected", r.Repaired, r.Rejected)
+	line("time", "%v virtual in %v real: %.2f virtual seconds per second",
+		r.Virtual, took.Round(time.Millisecond), r.Virtual.Seconds()/took.Seconds())
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "trace %x\n", r.Trace[:])
+	return err
+}

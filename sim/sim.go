@@ -1,0 +1,206 @@
+// Package sim runs a cluster of nodes in virtual time, on one goroutine: the
+// same node code and the same bytes on the wire as live, but time, network,
+// disk and clients are simulated, and everything random comes from one seed.
+// The same Config gives the same run, to the byte: Result.Trace is a hash of
+// everything that all nodes did.
+//
+//	queue ─ item ─▶ host ─ event ─▶ node ─ effects ─▶ trace, checker
+//	  ▲                                        │
+//	  └────── network, disk, executor, workers ┘
+//
+// While it runs, a checker asserts what the protocol promises; the first
+// broken promise ends the run with a Violation.
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/node"
+)
+
+// t0After is how long before T0 the nodes start, so that they can meet.
+const t0After = time.Second
+
+// startUnix is virtual time zero, in Unix seconds.
+const startUnix = 1_750_000_000
+
+// Stakes are drawn from stakeMin to twice that.
+const stakeMin = 1000 * ledger.LamportsPerSOL
+
+// Sim is a cluster in virtual time. It belongs to one goroutine.
+type Sim struct {
+	cfg     Config
+	genesis *cluster.Genesis
+	start   time.Time
+	now     time.Duration // since start
+	queue   queue
+	network *network
+	hosts   []*host
+	index   map[ledger.Pubkey]int // of hosts, by identity
+	decoder node.Decoder
+	jobs    *jobs
+	load    *load
+	check   *checker
+	trace   *trace
+	counts  counts
+}
+
+// New makes a cluster that has not begun to run.
+func New(cfg Config) (*Sim, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Sim{
+		cfg:     cfg,
+		start:   time.Unix(startUnix, 0).UTC(),
+		network: newNetwork(&cfg),
+		index:   make(map[ledger.Pubkey]int),
+		decoder: node.Decoder{Rule: cfg.Params.SignatureRule},
+		jobs:    newJobs(),
+		load:    newLoad(&cfg),
+		trace:   newTrace(),
+	}
+	validators := s.validators()
+	genesis, err := cluster.NewGenesis(cluster.Options{
+		Params:     cfg.Params,
+		T0:         s.start.Add(t0After).UnixNano(),
+		Validators: validators,
+		Faucet:     publicKey(cfg.keypair("faucet", 0)),
+		Accounts:   s.load.accounts(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s.genesis = genesis
+	for i := range validators {
+		h, err := s.newHost(i, &validators[i])
+		if err != nil {
+			return nil, err
+		}
+		s.hosts = append(s.hosts, h)
+		s.index[h.node.Self()] = i
+	}
+	prompt := cfg.Network.Loss == 0 && cfg.Params.Execution == cluster.ExecutionAsync
+	s.check = newChecker(ledger.BlockRef{ID: genesis.Hash()}, s.hosts[0].bankHash(), len(s.hosts), prompt)
+	s.begin()
+	return s, nil
+}
+
+// validators draws who takes part.
+func (s *Sim) validators() []cluster.Validator {
+	random := s.cfg.random("stakes", 0)
+	validators := make([]cluster.Validator, s.cfg.Validators)
+	for i := range validators {
+		validators[i] = cluster.Validator{
+			Identity:    publicKey(s.cfg.keypair("identity", i)),
+			VoteAccount: publicKey(s.cfg.keypair("vote account", i)),
+			Stake:       stakeMin + ledger.Lamports(random.Uint64N(uint64(stakeMin))),
+		}
+	}
+	return validators
+}
+
+// begin schedules what happens first: all nodes start and meet node 0, which
+// is their entrypoint; clients begin in slot 1.
+func (s *Sim) begin() {
+	for i := range s.hosts {
+		s.queue.push(item{what: happened, host: int32(i), event: node.Tick{}})
+		if i > 0 {
+			s.queue.push(item{what: happened, host: int32(i), event: node.Met{Peer: s.hosts[0].node.Self()}})
+			s.queue.push(item{what: happened, host: 0, event: node.Met{Peer: s.hosts[i].node.Self()}})
+		}
+	}
+	if s.load.every > 0 {
+		s.queue.push(item{at: s.slotAt(1), what: submitted})
+	}
+}
+
+// slotAt returns when a slot begins.
+func (s *Sim) slotAt(slot ledger.Slot) time.Duration {
+	return time.Duration(s.cfg.Params.SlotTime(s.genesis.T0, slot) - s.start.UnixNano())
+}
+
+// clock returns the virtual time.
+func (s *Sim) clock() time.Time { return s.start.Add(s.now) }
+
+// Run runs the cluster to the end of its last slot. The error is a Violation
+// if a promise of the protocol was broken.
+func (s *Sim) Run() (Result, error) {
+	end := s.slotAt(s.cfg.Slots + 1)
+	current := int32(0)
+	defer func() {
+		if r := recover(); r != nil {
+			panic(fmt.Sprintf("%v\n\n%v", s.violation(current, "panic"), r))
+		}
+	}()
+	for {
+		it, ok := s.queue.pop()
+		if !ok || it.at >= end {
+			break
+		}
+		s.now, current = it.at, it.host
+		if err := s.happen(&it); err != nil {
+			return s.result(), s.violation(current, err.Error())
+		}
+	}
+	s.now = end
+	return s.result(), nil
+}
+
+func (s *Sim) violation(host int32, what string) *Violation {
+	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: int(host), What: what}
+}
+
+// happen lets an item happen.
+func (s *Sim) happen(it *item) error {
+	s.counts.items++
+	h := s.hosts[it.host]
+	switch it.what {
+	case woke:
+		if it.at == h.wakeAt {
+			return h.step(node.Tick{})
+		}
+	case arrived:
+		if msg, ok := it.frame.message(&s.decoder); ok {
+			return h.step(node.Received{From: s.hosts[it.from].node.Self(), Msg: msg})
+		}
+		return fmt.Errorf("sent by node %d: no message", it.from)
+	case happened:
+		return h.step(it.event)
+	case durable:
+		return h.saved()
+	case submitted:
+		return s.submit()
+	}
+	return nil
+}
+
+// send puts a frame on the link to a node.
+func (s *Sim) send(from *host, to ledger.Pubkey, f *frame) {
+	i, ok := s.index[to]
+	if !ok || i == from.index {
+		return
+	}
+	s.counts.messages++
+	s.counts.bytes += len(f.raw)
+	if took, ok := s.network.travel(from.index, i); ok {
+		s.queue.push(item{at: s.now + took, what: arrived, host: int32(i), from: int32(from.index), frame: f})
+	}
+}
+
+// submit lets clients submit their next transaction.
+func (s *Sim) submit() error {
+	tx, to := s.load.transfer(len(s.hosts), func(i int) ledger.Hash { return s.hosts[i].blockhash })
+	for _, i := range to {
+		s.load.tokens++
+		if err := s.hosts[i].step(node.Submitted{Tx: tx, Token: s.load.tokens}); err != nil {
+			return err
+		}
+	}
+	s.counts.submitted += len(to)
+	s.queue.push(item{at: s.now + s.load.pause(), what: submitted})
+	return nil
+}

@@ -1,0 +1,326 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"time"
+
+	"tutti/bank"
+	"tutti/ledger"
+	"tutti/node"
+	"tutti/shred"
+)
+
+// trace is SHA-256 over all effects of all nodes, in the order in which the
+// nodes returned them: node, virtual time, kind, and the effect's bytes in
+// full. Two runs of one seed have the same trace; if they do not, something
+// in a node depends on what it must not depend on.
+type trace struct {
+	sum hash.Hash
+	buf []byte
+}
+
+func newTrace() *trace { return &trace{sum: sha256.New()} }
+
+// hash returns the trace so far.
+func (t *trace) hash() ledger.Hash { return ledger.Hash(t.sum.Sum(nil)) }
+
+// effect adds one effect. message is what a Send puts on the wire.
+func (t *trace) effect(host int, at time.Duration, e node.Effect, message []byte) {
+	t.buf = t.buf[:0]
+	t.u64(uint64(host))
+	t.u64(uint64(at))
+	switch e := e.(type) {
+	case node.Save:
+		t.tag("save")
+		t.bool(e.Lazy)
+		t.u64(uint64(len(e.Records)))
+		for _, r := range e.Records {
+			t.record(r)
+		}
+	case node.Send:
+		t.tag("send")
+		t.u64(uint64(len(e.To)))
+		for i := range e.To {
+			t.key(e.To[i])
+		}
+		t.bytes(message)
+	case node.Answer:
+		t.tag("answer")
+		t.key(e.To)
+		t.bytes(e.Request.Append(nil))
+	case node.Execute:
+		t.tag("execute")
+		t.block(e.Block)
+	case node.Work:
+		t.tag("work")
+		t.job(e.Job)
+	case node.Root:
+		t.tag("root")
+		t.ref(e.Block)
+	case node.Dial:
+		t.tag("dial")
+		t.bytes(e.Contact.Append(nil))
+	case node.Report:
+		t.tag("report")
+		t.report(e.Of)
+	default:
+		panic(fmt.Sprintf("sim: effect of unknown type %T", e))
+	}
+	t.sum.Write(t.buf)
+}
+
+func (t *trace) record(r node.Record) {
+	switch r := r.(type) {
+	case node.SetRecord:
+		t.tag("set")
+		t.hashes(r.Set.Root)
+		for i := range shred.SetData {
+			t.bytes(r.Set.Shreds[i])
+		}
+	case node.BlockRecord:
+		t.tag("block")
+		t.u64(uint64(r.Key))
+		t.hashes(r.ID)
+		t.ref(r.Parent)
+		t.u64(uint64(len(r.Roots)))
+		t.hashes(r.Roots...)
+	case node.TowerRecord:
+		t.tag("tower")
+		t.bytes(r.Bytes)
+	case node.BegunRecord:
+		t.tag("begun")
+		t.u64(uint64(r.Key))
+	case node.RootRecord:
+		t.tag("root")
+		t.ref(r.Block)
+	case node.EvidenceRecord:
+		t.tag("evidence")
+		t.u64(uint64(r.Key))
+		t.bytes(r.A)
+		t.bytes(r.B)
+	default:
+		panic(fmt.Sprintf("sim: record of unknown type %T", r))
+	}
+}
+
+func (t *trace) block(b *bank.Block) {
+	t.ref(b.Ref)
+	t.ref(b.Parent)
+	t.hashes(b.LastPoH)
+	t.u64(uint64(len(b.UserBlocks)))
+	for i := range b.UserBlocks {
+		r := &b.UserBlocks[i]
+		t.u64(uint64(r.Section))
+		t.ref(r.Anchor)
+		t.userBlock(r.Block)
+	}
+}
+
+func (t *trace) userBlock(b *ledger.UserBlock) {
+	t.userRef(b.Ref)
+	t.key(b.Proposer)
+	t.hashes(b.Anchor)
+	t.u64(b.Cost)
+	t.u64(uint64(b.Payload))
+	t.u64(uint64(len(b.Transactions)))
+	for i := range b.Transactions {
+		tx := &b.Transactions[i]
+		t.bytes(tx.Raw())
+		t.hashes(tx.Hash)
+		t.u64(tx.Position)
+		t.u64(uint64(tx.Index))
+		t.u64(uint64(tx.Role))
+		t.u64(uint64(tx.BundleSize))
+		t.bool(tx.SignatureOK)
+	}
+}
+
+func (t *trace) job(j node.Job) {
+	switch j := j.(type) {
+	case node.AssembleJob:
+		t.tag("assemble")
+		t.u64(uint64(j.Key))
+		t.hashes(j.Root)
+		var places uint64
+		for i := range j.Shreds {
+			places |= 1 << j.Shreds[i].Position()
+		}
+		t.u64(places)
+	case node.UserBlockJob:
+		t.tag("check")
+		t.userRef(j.Ref)
+		t.key(j.Proposer)
+		t.u64(uint64(len(j.Sets)))
+		for _, set := range j.Sets {
+			t.hashes(set.Root)
+		}
+		t.u64(uint64(len(j.Blockhashes)))
+		t.hashes(j.Blockhashes...)
+		t.u64(j.CostMax)
+		t.bool(j.Own)
+	default:
+		panic(fmt.Sprintf("sim: job of unknown type %T", j))
+	}
+}
+
+func (t *trace) report(of any) {
+	switch r := of.(type) {
+	case node.Accepted:
+		t.tag("accepted")
+		t.u64(r.Token)
+	case node.Refused:
+		t.tag("refused")
+		t.u64(r.Token)
+		t.err(r.Err)
+	case node.Dropped:
+		t.tag("dropped")
+		t.tag(r.What)
+		t.tag(r.Reason)
+		t.key(r.From)
+	case node.ShredSeen:
+		t.tag("shred seen")
+		t.u64(uint64(r.Key))
+		t.u64(uint64(r.Depth))
+		t.bool(r.Repaired)
+	case node.SetCompleted:
+		t.tag("set completed")
+		t.u64(uint64(r.Key))
+		t.u64(uint64(r.Recovered))
+	case node.UserBlockHeld:
+		t.tag("user block held")
+		t.userBlock(r.Block)
+		t.u64(uint64(r.Verified))
+		t.bool(r.Own)
+	case node.UserBlockRejected:
+		t.tag("user block rejected")
+		t.userRef(r.Ref)
+		t.err(r.Err)
+	case node.UserBlockRecorded:
+		t.tag("user block recorded")
+		t.u64(uint64(r.Slot))
+		t.userRef(r.Ref)
+	case node.BlockHeld:
+		t.tag("block held")
+		t.blockHeld(&r)
+	case node.BlockRejected:
+		t.tag("block rejected")
+		t.ref(r.Block)
+		t.err(r.Err)
+	case node.Voted:
+		t.tag("voted")
+		t.ref(r.Block)
+		t.u64(uint64(r.BankSlot))
+		t.hashes(r.BankHash)
+	case node.VoteSeen:
+		t.tag("vote seen")
+		t.key(r.Voter)
+		t.ref(r.Block)
+	case node.Confirmed:
+		t.tag("confirmed")
+		t.ref(r.Block)
+	case node.BankComputed:
+		t.tag("bank computed")
+		t.result(r.Result)
+	case node.Agreed:
+		t.tag("agreed")
+		t.u64(uint64(r.Third))
+		t.u64(uint64(r.TwoThirds))
+	case node.Mismatched:
+		t.tag("mismatched")
+		t.key(r.Voter)
+		t.u64(uint64(r.Slot))
+		t.hashes(r.Own, r.Other)
+	case node.Rooted:
+		t.tag("rooted")
+		t.ref(r.Block)
+	case node.Finalized:
+		t.tag("finalized")
+		t.u64(uint64(r.Slot))
+	case node.Equivocated:
+		t.tag("equivocated")
+		t.u64(uint64(r.Key))
+		t.key(r.Signer)
+	case node.Head:
+		t.tag("head")
+		// Numbers alone.
+		t.buf = fmt.Appendf(t.buf, "%v", r)
+	default:
+		panic(fmt.Sprintf("sim: report of unknown type %T", r))
+	}
+}
+
+func (t *trace) blockHeld(r *node.BlockHeld) {
+	t.ref(r.Block)
+	t.ref(r.Parent)
+	t.u64(r.Height)
+	t.hashes(r.LastPoH)
+	t.u64(uint64(len(r.Entries)))
+	for i := range r.Entries {
+		t.userRef(r.Entries[i])
+	}
+	t.u64(uint64(r.Missing))
+	t.u64(uint64(r.Votes))
+	t.u64(uint64(r.Verified))
+	t.bool(r.Own)
+}
+
+func (t *trace) result(r *bank.Result) {
+	t.ref(r.Ref)
+	t.ref(r.Parent)
+	t.hashes(r.BankHash, r.ParentBankHash, r.Link.BankHash())
+	t.u64(uint64(r.Burned))
+	t.u64(r.SignatureCount)
+	t.u64(uint64(len(r.Receipts)))
+	for i := range r.Receipts {
+		t.hashes(r.Receipts[i].Leaf())
+	}
+	t.u64(uint64(len(r.Written)))
+	for i := range r.Written {
+		t.key(r.Written[i].Key)
+	}
+	t.u64(uint64(len(r.Stakes)))
+}
+
+// The parts of an effect. What varies in length has its length before it.
+
+func (t *trace) u64(v uint64)        { t.buf = binary.LittleEndian.AppendUint64(t.buf, v) }
+func (t *trace) err(e error)         { t.tag(e.Error()) }
+func (t *trace) key(k ledger.Pubkey) { t.buf = append(t.buf, k[:]...) }
+
+func (t *trace) bool(v bool) {
+	if v {
+		t.buf = append(t.buf, 1)
+	} else {
+		t.buf = append(t.buf, 0)
+	}
+}
+
+func (t *trace) tag(s string) {
+	t.u64(uint64(len(s)))
+	t.buf = append(t.buf, s...)
+}
+
+func (t *trace) bytes(b []byte) {
+	t.u64(uint64(len(b)))
+	t.buf = append(t.buf, b...)
+}
+
+func (t *trace) hashes(hs ...ledger.Hash) {
+	for i := range hs {
+		t.buf = append(t.buf, hs[i][:]...)
+	}
+}
+
+func (t *trace) ref(r ledger.BlockRef) {
+	t.u64(uint64(r.Slot))
+	t.hashes(r.ID)
+}
+
+func (t *trace) userRef(r ledger.UserBlockRef) {
+	t.u64(uint64(r.U))
+	t.u64(uint64(r.Lane))
+	t.hashes(r.ID)
+}

@@ -50,7 +50,9 @@ func (c *Contact) Sign(key ed25519.PrivateKey) {
 	copy(c.Signature[:], ed25519.Sign(key, c.signed()))
 }
 
-// Verify tells whether the identity signed the record.
+// Verify tells whether the identity signed the record. Nodes need not agree on
+// every forgery that a record could be, so the standard library's rule does
+// whatever the ledger's is.
 func (c *Contact) Verify() bool {
 	return ed25519.Verify(c.Identity[:], c.signed(), c.Signature[:])
 }

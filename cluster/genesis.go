@@ -231,6 +231,9 @@ func (g *Genesis) validateValidators() error {
 			return fmt.Errorf("validator %v: its identity is no system account of state 0", v.Identity)
 		}
 	}
+	if len(stakes.Bonded) == 0 {
+		return fmt.Errorf("no identity holds the proposer_bond of %d lamports: fund one, or lower the bond", g.Params.ProposerBond)
+	}
 	if len(stakes.Items) != len(g.Validators) {
 		return fmt.Errorf("%d vote accounts have stake, %d validators: name every one", len(stakes.Items), len(g.Validators))
 	}

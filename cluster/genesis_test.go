@@ -143,6 +143,7 @@ func TestGenesisValidate(t *testing.T) {
 		"SysvarC1ock11111111": func(o *Options) {
 			o.Accounts = []GenesisAccount{{Key: SysvarClock, Lamports: 1}}
 		},
+		"no identity holds the proposer_bond of 5000000000": func(o *Options) { o.IdentityLamports = 1 },
 		"3 vote accounts have stake, 2 validators": func(o *Options) {
 			extra := Validator{Identity: key("identity", 0), VoteAccount: key("hidden", 0), Stake: 5}
 			extra.Authority = extra.Identity

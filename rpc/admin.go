@@ -29,6 +29,7 @@ const (
 // they hold.
 type Admin struct {
 	path string
+	l    net.Listener
 
 	mu      sync.Mutex
 	readers map[*eventReader]struct{}
@@ -394,9 +395,9 @@ func (r *eventReader) offer(line []byte) bool {
 	}
 }
 
-// Run serves until ctx is done, which is no error. The socket is removed at
-// the end.
-func (a *Admin) Run(ctx context.Context) error {
+// Listen opens the socket, so that a caller learns early that another node
+// has it. Run does it otherwise.
+func (a *Admin) Listen() error {
 	if err := removeStale(a.path); err != nil {
 		return err
 	}
@@ -408,10 +409,22 @@ func (a *Admin) Run(ctx context.Context) error {
 		l.Close()
 		return fmt.Errorf("admin socket: %w", err)
 	}
+	a.l = l
+	return nil
+}
+
+// Run serves until ctx is done, which is no error. The socket is removed at
+// the end.
+func (a *Admin) Run(ctx context.Context) error {
+	if a.l == nil {
+		if err := a.Listen(); err != nil {
+			return err
+		}
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /events", a.serveEvents)
 	mux.HandleFunc("GET /stats", a.serveStats)
-	return serve(ctx, l, mux)
+	return serve(ctx, a.l, mux)
 }
 
 // removeStale removes the socket of a node that was killed. That of a node

@@ -78,13 +78,21 @@ func (k *socket) run(ctx context.Context, requests <-chan []byte) {
 	changed := k.server.State.Changed()
 	for {
 		var err error
+		var body []byte
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case body = <-requests:
+		}
+		// What happened before a request is not news to what it subscribes to.
+		select {
+		case <-changed:
 			changed = k.server.State.Changed()
 			err = k.news(ctx)
-		case body := <-requests:
+		default:
+		}
+		if body != nil && err == nil {
 			if response := answer(body, k.handle); response != nil {
 				err = k.write(ctx, response)
 			}

@@ -67,7 +67,8 @@ type State struct {
 	outcomes int      // in blocks
 	chain    []*block // confirmed blocks, ascending
 	// tips are the newest block at each commitment.
-	// Invariant: slot and height never go back.
+	// Invariant: slots never go back, and heights only at Processed, when the
+	// cluster settles on a fork that is lower than the one executed first.
 	tips      [Finalized + 1]*block
 	head      node.Head
 	agreed    node.Agreed
@@ -298,13 +299,16 @@ func (s *State) execute(now time.Time, r *bank.Result) {
 	s.moveProcessed(b, false)
 }
 
-// moveProcessed makes b the newest executed block, if it is newer and, unless
-// the cluster has settled on it, not lower. So after a change of forks the
+// moveProcessed makes b the newest executed block if it is newer and not
+// lower, or if the cluster has settled on it. So after a change of forks the
 // tip stays on the old one until the new one has caught up with it: clients
 // that poll the height do not see it go back.
 func (s *State) moveProcessed(b *block, settled bool) {
 	tip := s.tips[Processed]
-	if b.ref.Slot <= tip.ref.Slot || b.height < tip.height && !settled {
+	if b == tip || b.ref.Slot < tip.ref.Slot {
+		return
+	}
+	if !settled && (b.ref.Slot == tip.ref.Slot || b.height < tip.height) {
 		return
 	}
 	if b.parent != tip.ref {

@@ -145,6 +145,22 @@ func TestLatestIsConfirmed(t *testing.T) {
 	}
 }
 
+// Of two blocks of one slot the confirmed one wins, whichever was executed
+// first.
+func TestForksOfOneSlot(t *testing.T) {
+	w := newWorld(t)
+	tx := transfer(faucet, alice, 5e9, 500, w.bank.Root().ID)
+	a, b := w.block(nil, 1, 'a'), w.block(nil, 1, 'b', tx)
+	w.apply(a.held(), a.computed(), b.held(), b.computed())
+	if w.level(tx) != "" {
+		t.Errorf("before: %q", w.level(tx))
+	}
+	w.apply(b.confirmed(), node.Agreed{TwoThirds: 1})
+	if got := w.state.At(Processed).View.Balance(pubkeyOf(alice)); w.level(tx) != "executed 2/3, confirmed" || got != 5e9 {
+		t.Errorf("after: %q, %d", w.level(tx), got)
+	}
+}
+
 func TestStatusOfFailure(t *testing.T) {
 	w := newWorld(t)
 	b1 := w.block(nil, 1, 0, transfer(faucet, alice, 1e9, 500, w.bank.Root().ID))

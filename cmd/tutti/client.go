@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -179,7 +180,8 @@ func (c *client) wait(ctx context.Context, signature solana.Signature, lastValid
 		if err == nil && len(statuses.Value) == 1 && statuses.Value[0] != nil {
 			status := statuses.Value[0]
 			if status.Err != nil {
-				return fmt.Errorf("transaction %s failed: %v", signature, status.Err)
+				why, _ := json.Marshal(status.Err) // it came as JSON
+				return fmt.Errorf("transaction %s failed: %s", signature, why)
 			}
 			if reached(string(status.ConfirmationStatus), string(c.commitment)) {
 				return nil

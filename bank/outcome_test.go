@@ -256,8 +256,11 @@ func TestLoadingFails(t *testing.T) {
 		{"a user as program", []ledger.Call{{Program: user(1)}}, kind(ledger.InvalidProgramForExecution)},
 		// Payer 64, System program 64 + 14, ComputeBudget 64 + 22.
 		{"too many bytes", []ledger.Call{loaded(227), transferCall(user(0), user(0), 0)}, kind(ledger.MaxLoadedAccountsDataSizeExceeded)},
-		{"the builtin that is not executed here", []ledger.Call{{Program: ledger.VoteProgram, Data: []byte{0}}},
-			ledger.InstructionFailure(0, ledger.InstructionError{Kind: ledger.InstructionUnsupportedProgramId})},
+		{
+			"the builtin that is not executed here",
+			[]ledger.Call{{Program: ledger.VoteProgram, Data: []byte{0}}},
+			ledger.InstructionFailure(0, ledger.InstructionError{Kind: ledger.InstructionUnsupportedProgramId}),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, 1)

@@ -12,10 +12,10 @@ import (
 	"tutti/validator"
 )
 
-// madeUserBlock is an own UserBlock that is not known to be recorded or lost.
+// madeUserBlock is an own UserBlock that is not known to be executed or lost.
 type madeUserBlock struct {
-	ref ledger.UserBlockRef
-	txs []*proposer.Pooled
+	ref   ledger.UserBlockRef
+	block *proposer.Builder
 }
 
 // nextTick returns when production next has something to do.
@@ -84,12 +84,13 @@ func (n *Node) anchor() *validator.Block {
 }
 
 // expiry judges pooled transactions by the rule on blockhashes (PROTOCOL
-// section 4 (8)) for UserBlocks on that anchor.
+// section 4 (8)) for UserBlocks on that anchor. One that came a second time
+// while it is in an own UserBlock is thrown away.
 func (n *Node) expiry(anchor *validator.Block) func(*proposer.Pooled) proposer.Verdict {
 	return func(t *proposer.Pooled) proposer.Verdict {
 		b := n.forks.ByPoH(t.Tx.RecentBlockhash())
 		switch {
-		case b == nil:
+		case b == nil || n.packed(t.Hash):
 			return proposer.Expired
 		case b.Height > anchor.Height:
 			return proposer.Waits
@@ -98,6 +99,13 @@ func (n *Node) expiry(anchor *validator.Block) func(*proposer.Pooled) proposer.V
 		}
 		return proposer.Fits
 	}
+}
+
+// packed tells whether a transaction is in an own UserBlock that may still
+// be executed.
+func (n *Node) packed(hash ledger.Hash) bool {
+	return n.making != nil && n.making.Has(hash) ||
+		slices.ContainsFunc(n.made, func(m *madeUserBlock) bool { return m.block.Has(hash) })
 }
 
 // continueUserBlock packs and closes the ticks that are over. It tells
@@ -126,8 +134,8 @@ func (n *Node) emitUser(sets []*shred.Set, err error) {
 	for _, set := range sets {
 		if set.Last {
 			n.made = append(n.made, &madeUserBlock{
-				ref: ledger.UserBlockRef{U: n.making.U(), Lane: n.making.Lane(), ID: set.Root},
-				txs: n.making.Transactions,
+				ref:   ledger.UserBlockRef{U: n.making.U(), Lane: n.making.Lane(), ID: set.Root},
+				block: n.making,
 			})
 		}
 		n.broadcast(set)
@@ -154,13 +162,13 @@ func (n *Node) forward(u ledger.UserSlot) {
 func (n *Node) reviewMade(confirmed *validator.Block) {
 	n.made = slices.DeleteFunc(n.made, func(m *madeUserBlock) bool {
 		if confirmed.Names(m.ref.U, m.ref.Lane) {
-			return true
+			return n.executedOn(confirmed).Names(m.ref.U, m.ref.Lane)
 		}
 		next := (confirmed.Slot + 1).FirstUserSlot()
 		if validator.Window(n.params, confirmed, m.ref.U, next) == nil || m.ref.U >= next {
 			return false
 		}
-		for _, t := range m.txs {
+		for _, t := range m.block.Transactions {
 			if !n.recentDone.has(t.Hash) {
 				_, _ = n.pool.Add(t) // a full pool loses the cheapest
 			}

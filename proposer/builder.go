@@ -53,6 +53,7 @@ type Builder struct {
 	// Transactions are what the block holds, in order: they go back into the
 	// pool if the block is not recorded.
 	Transactions []*Pooled
+	packed       map[ledger.Hash]bool // their message hashes
 }
 
 // NewBuilder starts a UserBlock.
@@ -62,6 +63,8 @@ func NewBuilder(cfg Config) *Builder {
 		cfg:   cfg,
 		chain: poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
 		size:  batchOverhead,
+
+		packed: make(map[ledger.Hash]bool),
 		shredder: shred.NewShredder(shred.Config{
 			Key:     ledger.UserKey(cfg.U, cfg.Lane),
 			Version: cfg.ShredVersion,
@@ -85,6 +88,9 @@ func (b *Builder) Ticks() int { return b.ticks }
 
 // Done tells whether the block is closed.
 func (b *Builder) Done() bool { return b.ticks == ledger.TicksPerUserSlot }
+
+// Has tells whether the block holds a transaction with that message hash.
+func (b *Builder) Has(hash ledger.Hash) bool { return b.packed[hash] }
 
 // share returns the part of a limit that may be used by the end of the
 // current tick, so that a dear transaction which arrives late still finds
@@ -159,6 +165,7 @@ func (b *Builder) record(txs []*Pooled) {
 		e.Transactions[i] = t.Tx
 		b.cost += t.Cost
 		b.size += len(t.Tx.Raw())
+		b.packed[t.Hash] = true
 	}
 	b.count += len(txs)
 	var ok bool

@@ -102,3 +102,12 @@ func (l *Lineage) get(i int) ledger.BlockRef {
 	}
 	return l.newest[i-len(l.older)*chunkLen]
 }
+
+// Refs returns the known blocks, oldest first: NewLineage takes them back.
+func (l *Lineage) Refs() []ledger.BlockRef {
+	refs := make([]ledger.BlockRef, l.Len())
+	for i := range refs {
+		refs[len(refs)-1-i] = l.Block(i)
+	}
+	return refs
+}

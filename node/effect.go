@@ -40,8 +40,12 @@ type Execute struct{ Block *bank.Block }
 type Work struct{ Job Job }
 
 // Root tells executor and store that a block is rooted: other forks at or
-// below it are dead.
-type Root struct{ Block ledger.BlockRef }
+// below it are dead. If State is set, executor and store write it together
+// with the accounts of that block, in one commit: a restart goes on from there.
+type Root struct {
+	Block ledger.BlockRef
+	State []byte // RootState
+}
 
 // Dial says that a peer's addresses became known or changed.
 type Dial struct{ Contact cluster.Contact }

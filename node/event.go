@@ -32,6 +32,10 @@ type Met struct{ Peer ledger.Pubkey }
 // Executed is the executor's answer to Execute. Its View is immutable.
 type Executed struct{ Result *bank.Result }
 
+// Loaded is a set that the node stored in an earlier run. After a restart the
+// sets above the recovered root come first, before any other event.
+type Loaded struct{ Set *shred.Set }
+
 // Assembled is the result of an AssembleJob. Err is set if the set does not
 // decode to one block whichever of its shreds are used.
 type Assembled struct {
@@ -59,4 +63,5 @@ func (Received) isEvent()         {}
 func (Met) isEvent()              {}
 func (Executed) isEvent()         {}
 func (Assembled) isEvent()        {}
+func (Loaded) isEvent()           {}
 func (UserBlockChecked) isEvent() {}

@@ -17,7 +17,6 @@ var (
 	ErrProcessed = errors.New("transaction was processed already")
 	ErrCost      = errors.New("transaction costs more than a UserBlock may")
 	ErrPayerBusy = errors.New("payer has as many fees under way as the reserve allows it at one proposer")
-	ErrHeld      = errors.New("transaction is in a UserBlock that is not executed yet")
 )
 
 // execute hands the next block of the heaviest fork to the executor, as soon
@@ -222,7 +221,6 @@ func (n *Node) countFees(h *heldUserBlock) {
 	for i := range h.block.Transactions {
 		t := &h.block.Transactions[i]
 		n.seenFees[t.Key(0)] += t.BaseFee() + t.Budget.PriorityFee()
-		n.pool.Remove(t.Hash)
 	}
 }
 

@@ -86,6 +86,11 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		n.drop("shred", "signature", from)
 		return
 	}
+	place := n.trees.of(n, k).Place(k, s.IsData(), s.Index(), signer, n.self)
+	if !repaired && !n.retransmitterSigned(m, from, place) {
+		n.drop("shred", "retransmitter", from)
+		return
+	}
 	state := n.key(k)
 	state.seen = true
 	in := n.collector.Insert(*s, m.Root)
@@ -101,7 +106,6 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		}
 		return
 	}
-	place := n.trees.of(n, k).Place(k, s.IsData(), s.Index(), signer, n.self)
 	n.report(ShredSeen{Key: k, Depth: place.Depth, Repaired: repaired})
 	if !repaired {
 		n.retransmit(ShredMessage{Shred: in.Shred, Root: m.Root}, place)
@@ -124,6 +128,24 @@ func (n *Node) rootSigned(m ShredMessage, signer ledger.Pubkey) bool {
 		return false
 	}
 	n.signed[m.Root] = m.Shred.Key().Slot()
+	return true
+}
+
+// retransmitterSigned verifies, once a set, what a parent in the tree wrote
+// into the last set of a leader block (FORMATS section 2). Shreds that take
+// another way, as from the leader itself, prove themselves.
+func (n *Node) retransmitterSigned(m ShredMessage, from ledger.Pubkey, place turbine.Place) bool {
+	if !m.Shred.Resigned() || place.Depth == 0 || from != place.Parent {
+		return true
+	}
+	id := ledger.Sum(m.Root[:], from[:], m.Shred.Raw()[len(m.Shred.Raw())-len(ledger.Signature{}):])
+	if _, ok := n.signed[id]; ok {
+		return true
+	}
+	if !m.Shred.VerifyRetransmitter(n.params.SignatureRule, from) {
+		return false
+	}
+	n.signed[id] = m.Shred.Key().Slot()
 	return true
 }
 
@@ -251,6 +273,9 @@ func shredMessage(s shred.Shred) (ShredMessage, error) {
 func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 	a, b := &m.A.Shred, &m.B.Shred
 	k := a.Key()
+	if n.equivocating[k] {
+		return
+	}
 	signer, ok := n.signer(k)
 	switch {
 	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
@@ -276,6 +301,11 @@ func (n *Node) assembled(ev Assembled) {
 // take stores a complete set and continues its block with it.
 func (n *Node) take(set *shred.Set, own bool) {
 	n.do(Save{Lazy: true, Records: []Record{SetRecord{Set: set}}})
+	n.chain(set, own)
+}
+
+// chain continues blocks with a set that is stored.
+func (n *Node) chain(set *shred.Set, own bool) {
 	for _, next := range n.collector.Assembled(set) {
 		if next.Key.IsUser() {
 			if next.Last {

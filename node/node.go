@@ -44,13 +44,6 @@ type Config struct {
 // collectorSetsMax bounds the FEC sets that are kept in memory.
 const collectorSetsMax = 16_384
 
-// Recovered is what a node finds on its disk.
-type Recovered struct {
-	Tower []byte           // empty on the first start
-	Begun []ledger.SlotKey // newest begun leader block and UserBlock
-	Root  ledger.BlockRef  // zero on the first start
-}
-
 // Node is the state machine. It belongs to one goroutine.
 type Node struct {
 	cfg          Config
@@ -90,6 +83,7 @@ type Node struct {
 	newest   *validator.Block // newest confirmed block that is held
 	rooted   *validator.Block // by the tower
 	final    ledger.Slot
+	stateAt  ledger.Slot // of the last Root effect that carried a state
 
 	// Production.
 	pool         *proposer.Pool
@@ -155,20 +149,22 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.epochs = consensus.NewEpochs(n.schedule)
 	n.rules = &validator.Rules{Params: n.params, Stakes: n.epochs.At, Signed: n.voteSigned}
-	root := &validator.Block{
-		BlockRef:  ledger.BlockRef{ID: n.genesisHash},
-		LastPoH:   n.genesisHash,
-		Executed:  true,
-		BankHash:  cfg.Bank.BankHash(),
-		Confirmed: true,
+	state := cfg.Recovered.State
+	if state == nil {
+		state = n.genesisState()
 	}
-	root.Lineage = consensus.NewLineage(root.BlockRef)
-	root.Ballots = consensus.NewBallots(n.epochs.At(0))
+	if cfg.Bank.Ref() != state.Root() {
+		return nil, fmt.Errorf("bank is at %v, but the consensus lane's root is %v", cfg.Bank.Ref(), state.Root())
+	}
+	root, err := n.plant(state, cfg.Bank.BankHash())
+	if err != nil {
+		return nil, err
+	}
 	n.forks = validator.NewForks(n.params, root)
 	n.choice = consensus.NewForkChoice(root.BlockRef, n.epochs)
 	n.choice.SetCandidate(root.BlockRef, true)
 	n.tally = consensus.NewTally(root.BlockRef, n.epochs)
-	n.newest, n.rooted = root, root
+	n.newest, n.rooted, n.stateAt = root, root, root.Slot
 	if cfg.VoteAccount != (ledger.Pubkey{}) {
 		i, ok := n.epochs.At(0).Voter(cfg.VoteAccount)
 		if !ok {
@@ -183,7 +179,7 @@ func New(cfg Config) (*Node, error) {
 	n.planner = repair.NewPlanner()
 	n.agreement = consensus.NewAgreement(root.BlockRef, root.BankHash, n.epochs)
 	n.renewContact()
-	if err := n.restoreTower(cfg.Recovered); err != nil {
+	if err := n.restore(cfg.Recovered); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -209,6 +205,8 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 		n.met(ev.Peer)
 	case Executed:
 		n.onExecuted(ev.Result)
+	case Loaded:
+		n.loaded(ev.Set)
 	case Assembled:
 		n.assembled(ev)
 	case UserBlockChecked:

@@ -33,6 +33,7 @@ type testNode struct {
 	sets    map[ledger.Hash]*shred.Set
 	spines  map[ledger.Hash][]ledger.Hash
 	reports []any
+	disk    disk
 	down    bool
 	// filter drops messages that this node sends, if it returns false.
 	filter func(to ledger.Pubkey, m Message) bool
@@ -215,6 +216,7 @@ func (c *testCluster) step(i int, ev Event) {
 		default:
 			c.t.Fatalf("effect of unknown type %T", e)
 		}
+		n.disk.save(n.bank, e)
 	}
 }
 

@@ -14,7 +14,9 @@ type Accepted struct{ Token uint64 }
 // Refused says why a submitted transaction is not in the pool.
 type Refused struct {
 	Token uint64
-	Err   error
+	// Signature is the transaction's first.
+	Signature ledger.Signature
+	Err       error
 }
 
 // Dropped counts peer traffic that was thrown away, by reason.
@@ -30,6 +32,14 @@ type ShredSeen struct {
 	Key      ledger.SlotKey
 	Depth    int
 	Repaired bool
+}
+
+// Broadcast counts what was sent of an own FEC set.
+type Broadcast struct {
+	Key ledger.SlotKey
+	// Made counts the shreds of the set, Roots those sent to the roots of
+	// their trees, Copies those sent to leaders beside the roots.
+	Made, Roots, Copies int
 }
 
 // SetCompleted says that a FEC set was assembled.

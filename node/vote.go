@@ -229,7 +229,12 @@ func (n *Node) pruneToRoot() {
 	n.forks.SetRoot(r)
 	n.choice.SetRoot(r.BlockRef)
 	n.tally.Prune(r.Slot)
-	n.do(Root{Block: r.BlockRef})
+	e := Root{Block: r.BlockRef}
+	if r.Slot >= n.stateAt+rootStateInterval {
+		n.stateAt = r.Slot
+		e.State = n.rootState().Append(nil)
+	}
+	n.do(e)
 	if certified, ok := n.agreement.Certified(r.BlockRef); ok {
 		n.agreement.Prune(certified)
 	}
@@ -312,22 +317,4 @@ func (n *Node) stakedPeers() []ledger.Pubkey {
 		}
 	}
 	return peers
-}
-
-// restoreTower takes up the tower of the last run.
-func (n *Node) restoreTower(r Recovered) error {
-	root := n.forks.Root().BlockRef
-	n.tower = consensus.NewTower(n.self, root)
-	if len(r.Tower) == 0 {
-		return nil
-	}
-	t, err := consensus.ParseTower(r.Tower)
-	if err != nil {
-		return err
-	}
-	if t.Identity() != n.self {
-		return fmt.Errorf("tower of %v, but this node is %v", t.Identity(), n.self)
-	}
-	n.tower = t
-	return nil
 }

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"tutti/bank"
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/shred"
+)
+
+// disk is what a node of the lockstep cluster would find after a crash.
+type disk struct {
+	tower    []byte
+	begun    []ledger.SlotKey
+	state    []byte
+	snapshot bank.Snapshot
+}
+
+func (d *disk) save(b *bank.Bank, e Effect) {
+	switch e := e.(type) {
+	case Save:
+		for _, r := range e.Records {
+			switch r := r.(type) {
+			case TowerRecord:
+				d.tower = r.Bytes
+			case BegunRecord:
+				d.begun = append(d.begun, r.Key)
+			}
+		}
+	case Root:
+		if e.State != nil {
+			d.state, d.snapshot = e.State, b.Snapshot()
+		}
+	}
+}
+
+// restart replaces a node by one that knows only what was on its disk.
+func (c *testCluster) restart(i int) {
+	c.t.Helper()
+	old := c.nodes[i]
+	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun}
+	b, err := bank.New(c.genesis, 1)
+	if old.disk.state != nil {
+		if recovered.State, err = ParseRootState(old.disk.state); err != nil {
+			c.t.Fatal(err)
+		}
+		b, err = bank.Restore(c.genesis, old.disk.snapshot, 1)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	view, _ := b.View(b.Root())
+	node, err := New(Config{
+		Genesis: c.genesis, Identity: testKey("identity", i), VoteAccount: pub(testKey("vote", i)),
+		Contact: cluster.Contact{Addr: "127.0.0.1:8000"}, Recovered: recovered,
+		Rand: rand.New(rand.NewPCG(2, uint64(i))), Bank: view, Now: c.now,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	fresh := &testNode{Node: node, bank: b, disk: old.disk, sets: old.sets, spines: old.spines}
+	c.nodes[i] = fresh
+	for _, set := range sortedSets(old.sets) {
+		c.step(i, Loaded{Set: set})
+	}
+}
+
+// sortedSets is the order in which a store gives its sets back.
+func sortedSets(byRoot map[ledger.Hash]*shred.Set) []*shred.Set {
+	var sets []*shred.Set
+	for _, s := range byRoot {
+		sets = append(sets, s)
+	}
+	slices.SortFunc(sets, func(a, b *shred.Set) int {
+		return cmp.Or(cmp.Compare(a.Key.Slot(), b.Key.Slot()), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Index, b.Index))
+	})
+	return sets
+}
+
+// TestRestart stops one node of four, early and after its tower has rooted
+// blocks, and brings it back with nothing but its disk (PROTOCOL section 12).
+func TestRestart(t *testing.T) {
+	for _, before := range []time.Duration{3 * time.Second, 25 * time.Second} {
+		c := newTestCluster(t, 4, nil)
+		c.run(before)
+		faucet := testKey("faucet", 0)
+		for i := range 4 {
+			tx := c.transfer(faucet, pub(testKey("payee", i)), ledger.LamportsPerSOL, c.nodes[0].newest.LastPoH)
+			c.push(0, i, Submitted{Tx: tx})
+		}
+		c.run(300 * time.Millisecond)
+		last, _ := c.nodes[2].tower.Last()
+		c.nodes[2].down = true
+		c.run(4 * time.Second)
+		c.restart(2)
+		if before > 20*time.Second && c.nodes[2].forks.Root().Slot == 0 {
+			t.Errorf("after %v the node starts from genesis again", before)
+		}
+		if again, _ := c.nodes[2].tower.Last(); again != last {
+			t.Errorf("last vote was %v, after the restart it is %v", last, again)
+		}
+		c.run(8 * time.Second)
+		ahead, behind := c.nodes[0].newest, c.nodes[2].newest
+		if behind.Slot+1 < ahead.Slot {
+			t.Errorf("after the restart the node has confirmed slot %d, the others %d", behind.Slot, ahead.Slot)
+		}
+		if now, _ := c.nodes[2].tower.Last(); now.Slot+2 < ahead.Slot {
+			t.Errorf("the node's last vote is for slot %d, the others have confirmed %d", now.Slot, ahead.Slot)
+		}
+		for i, n := range c.nodes {
+			if got := count[Mismatched](n) + count[BlockRejected](n); got != 0 {
+				t.Errorf("node %d: %d mismatches or rejections", i, got)
+			}
+			for p := range 4 {
+				if got := n.view.Balance(pub(testKey("payee", p))); got != ledger.LamportsPerSOL {
+					t.Errorf("node %d: payee %d has %d lamports", i, p, got)
+				}
+			}
+		}
+	}
+}

@@ -160,7 +160,9 @@ func TestLeaderBlockRules(t *testing.T) {
 		{"two UserBlockEntries in one tick", 1, func(d *draft) { d.names(userRef(now-1, 0)).votes(voteOf(0)).names(userRef(now-1, 1)) }, validator.ErrMarkers},
 		{"two UserBlockEntries in two ticks", 0, func(d *draft) { d.names(userRef(now-1, 0)).ticks(1).names(userRef(now-1, 1)) }, nil},
 		// "Kind 2 ExecutionReceipt: […] at most one a block"
-		{"two receipts", 1, func(d *draft) { d.receipt(w.genesis.BlockRef, ledger.Hash{}).ticks(2).receipt(w.genesis.BlockRef, ledger.Hash{}) }, validator.ErrMarkers},
+		{"two receipts", 1, func(d *draft) {
+			d.receipt(w.genesis.BlockRef, ledger.Hash{}).ticks(2).receipt(w.genesis.BlockRef, ledger.Hash{})
+		}, validator.ErrMarkers},
 		{"half a receipt", 1, func(d *draft) { d.marker(marker(ledger.KindExecutionReceipt, make([]byte, 71))) }, ledger.ErrMarker},
 
 		// "An entry for v in sec(w) is legal iff 1 ≤ w − v ≤ W + k and w − v ≤ 16"
@@ -223,7 +225,6 @@ func TestLeaderBlockRules(t *testing.T) {
 		})
 	}
 }
-
 
 // TestTicks: FORMATS section 1, "Slot validity", and PROTOCOL section 5, "A
 // Solana entry stream of 64 ticks".

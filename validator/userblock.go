@@ -51,13 +51,16 @@ func (c *UserBlockCheck) Check() (block *ledger.UserBlock, verified int, err err
 	if len(c.Sets) > c.Params.FECSetsMax {
 		return nil, 0, fmt.Errorf("%w: %d FEC sets", ErrLimits, len(c.Sets))
 	}
-	if len(c.Sets) == 0 || !c.Sets[len(c.Sets)-1].Last {
+	if len(c.Sets) == 0 {
 		return nil, 0, ErrLast
 	}
 	block = &ledger.UserBlock{Ref: c.Ref, Proposer: c.Proposer, Anchor: c.Sets[0].Chained}
 	verifier := poh.NewVerifier(poh.UserBlockSeed(block.Anchor, c.Ref.U, c.Proposer), c.Params.UserBlockHashesPerTick)
 	var open []byte
-	for _, set := range c.Sets {
+	for i, set := range c.Sets {
+		if set.Last != (i == len(c.Sets)-1) {
+			return nil, 0, ErrLast
+		}
 		block.Payload += len(set.Payload)
 		if block.Payload > c.Params.PayloadMax {
 			return nil, 0, fmt.Errorf("%w: payload above %d bytes", ErrLimits, c.Params.PayloadMax)

@@ -207,6 +207,9 @@ func TestUserBlockRules(t *testing.T) {
 	}{
 		{"2: no set", func(*userDraft) {}, errs{validator.ErrLast}},
 		{"2: the last set is missing", func(d *userDraft) { d.ticks(5).flush(false).end(); d.check.Sets = d.check.Sets[:1] }, errs{validator.ErrLast}},
+		{"2: a last set in the middle", func(d *userDraft) {
+			d.ticks(5).flush(false).end().tamper(0, func(s *shred.Set) { s.Last = true })
+		}, errs{validator.ErrLast}},
 
 		// (3) "every batch is exactly one bincode Vec<Entry> of count ≥ 1, no
 		// markers, no trailing bytes, every data shred's payload belongs to a

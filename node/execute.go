@@ -156,7 +156,7 @@ func (n *Node) decideStakes(b *validator.Block) {
 // reason.
 func (n *Node) submitted(ev Submitted) {
 	if err := n.admit(ev.Tx); err != nil {
-		n.report(Refused{Token: ev.Token, Err: err})
+		n.report(Refused{Token: ev.Token, Signature: ev.Tx.Signature(0), Err: err})
 		return
 	}
 	n.report(Accepted{Token: ev.Token})

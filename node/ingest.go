@@ -176,19 +176,23 @@ func (n *Node) broadcast(set *shred.Set) {
 	if set.Key.IsUser() {
 		leaders = n.recorders(set.Key)
 	}
+	sent := Broadcast{Key: set.Key, Made: len(set.Shreds)}
 	for i := range set.Shreds {
 		s := set.Shred(i)
 		m := ShredMessage{Shred: s, Root: set.Root}
 		root, ok := tree.Root(set.Key, s.IsData(), s.Index(), n.self)
 		if ok {
 			n.do(Send{To: []ledger.Pubkey{root}, Msg: m})
+			sent.Roots++
 		}
 		for _, l := range leaders {
 			if !ok || l != root {
 				n.do(Send{To: []ledger.Pubkey{l}, Msg: m})
+				sent.Copies++
 			}
 		}
 	}
+	n.report(sent)
 }
 
 // recorders returns the leaders of the sections in which a UserBlock can be

@@ -28,6 +28,10 @@ const (
 // JSON lines, GET /stats one object of counters. See event and Stats for what
 // they hold.
 type Admin struct {
+	// Network returns what /stats says about connections, if it is set: it
+	// is not changed after Run begins.
+	Network func() map[string]uint64
+
 	path string
 	l    net.Listener
 
@@ -56,6 +60,12 @@ type Stats struct {
 		Recovered uint64 `json:"recovered"` // with data shreds rebuilt from coding ones
 		Rebuilt   uint64 `json:"rebuilt"`   // data shreds
 	} `json:"sets"`
+	// Egress counts what this node sent of its own UserBlocks.
+	Egress struct {
+		ShredsMade   uint64 `json:"shreds_made"`
+		ShredsSent   uint64 `json:"shreds_sent"`
+		LeaderCopies uint64 `json:"leader_copies"` // of those sent: beside the trees' roots
+	} `json:"egress"`
 	SignaturesVerified uint64 `json:"signatures_verified"`
 	UserBlocks         struct {
 		Held       uint64                 `json:"held"`
@@ -84,6 +94,8 @@ type Stats struct {
 	Equivocators uint64            `json:"equivocators"`
 	Mismatches   uint64            `json:"mismatches"`
 	EventsLost   uint64            `json:"events_lost"`
+	// Network is the endpoint's, by counter.
+	Network map[string]uint64 `json:"network,omitempty"`
 }
 
 func newStats() Stats {
@@ -115,6 +127,12 @@ func (s *Stats) take(report any) {
 		count(s.Dropped, r.What+": "+r.Reason)
 	case node.ShredSeen:
 		s.takeShred(r)
+	case node.Broadcast:
+		if r.Key.IsUser() {
+			s.Egress.ShredsMade += uint64(r.Made)
+			s.Egress.ShredsSent += uint64(r.Roots + r.Copies)
+			s.Egress.LeaderCopies += uint64(r.Copies)
+		}
 	case node.SetCompleted:
 		s.Sets.Completed++
 		if r.Recovered > 0 {
@@ -259,9 +277,11 @@ type (
 		Block  string `json:"block"`
 		Reason string `json:"reason"`
 	}
-	// refused: a client's transaction.
+	// refused: a client's transaction. Txs is base64 of the first 8 bytes of
+	// its first signature.
 	refusedEvent struct {
 		event
+		Txs    []byte `json:"txs"`
 		Reason string `json:"reason"`
 	}
 	// head: the state that is asked for most.
@@ -341,7 +361,7 @@ func eventOf(now time.Time, report any) any {
 	case node.UserBlockRejected:
 		return rejectedEvent{e("rejected"), r.Ref.String(), r.Err.Error()}
 	case node.Refused:
-		return refusedEvent{e("refused"), r.Err.Error()}
+		return refusedEvent{e("refused"), r.Signature[:8], r.Err.Error()}
 	case node.Head:
 		return headEvent{e("head"), r.Slot, r.Height, r.Confirmed, r.Executed, r.Root, r.Finalized, r.Lag, r.Pool}
 	}
@@ -451,8 +471,14 @@ func removeStale(path string) error {
 }
 
 func (a *Admin) serveStats(w http.ResponseWriter, _ *http.Request) {
+	var network map[string]uint64
+	if a.Network != nil {
+		network = a.Network()
+	}
 	a.mu.Lock()
-	body := appendLine(a.stats)
+	stats := a.stats
+	stats.Network = network
+	body := appendLine(stats)
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body)

@@ -22,6 +22,7 @@ func (w *world) serveAdmin() *http.Client {
 	w.t.Helper()
 	path := filepath.Join(w.t.TempDir(), "admin.sock")
 	w.admin = NewAdmin(path)
+	w.admin.Network = func() map[string]uint64 { return map[string]uint64{"peers": 3} }
 	if err := w.admin.Listen(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestAdminEvents(t *testing.T) {
 		node.Equivocated{Key: ledger.UserKey(3, 1), Signer: pubkeyOf(identity)},
 		node.BlockRejected{Block: b.ref, Err: errors.New("bad")},
 		node.UserBlockRejected{Ref: ub, Err: errors.New("bad")},
-		node.Refused{Err: errors.New("pool is full")},
+		node.Refused{Signature: tx.Signature(0), Err: errors.New("pool is full")},
 		node.ShredSeen{}, // no event
 		node.Head{Slot: 1, Height: 1, Confirmed: 1, Executed: 1, Lag: 2, Pool: 3},
 	)
@@ -88,7 +89,7 @@ func TestAdminEvents(t *testing.T) {
 		`"equivocated","key":"u3/1","signer":"` + pubkeyOf(identity).String() + `"`,
 		`"rejected","block":"` + b.ref.String() + `","reason":"bad"`,
 		`"rejected","block":"` + ub.String() + `","reason":"bad"`,
-		`"refused","reason":"pool is full"`,
+		`"refused","txs":"` + jsonBytes(first8[:8]) + `","reason":"pool is full"`,
 		`"head","slot":1,"height":1,"confirmed":1,"executed":1,"root":0,"finalized":0,"lag":2,"pool":3`,
 	} {
 		if !lines.Scan() {
@@ -115,6 +116,8 @@ func TestAdminStats(t *testing.T) {
 		node.Refused{Err: errors.New("pool is full")}, node.Dropped{What: "shred", Reason: "late"},
 		node.ShredSeen{Key: 1, Depth: 2}, node.ShredSeen{Key: ledger.UserKey(3, 1)},
 		node.ShredSeen{Key: ledger.UserKey(3, 1), Repaired: true},
+		node.Broadcast{Key: 1, Made: 64, Roots: 64}, // a leader block's
+		node.Broadcast{Key: ledger.UserKey(3, 1), Made: 64, Roots: 60, Copies: 40},
 		node.SetCompleted{}, node.SetCompleted{Recovered: 4},
 		node.BlockRejected{Err: errors.New("bad")}, node.UserBlockRejected{Err: errors.New("bad")},
 		node.Equivocated{}, node.Mismatched{},
@@ -125,12 +128,13 @@ func TestAdminStats(t *testing.T) {
 	}
 	_, got := finish(t, response)
 	const want = `{"shreds":{"by_depth":{"0":1,"2":1},"by_lane":{"1":2,"leader":1},"repaired":1},` +
-		`"sets":{"completed":2,"recovered":1,"rebuilt":4},"signatures_verified":1,` +
+		`"sets":{"completed":2,"recovered":1,"rebuilt":4},` +
+		`"egress":{"shreds_made":64,"shreds_sent":100,"leader_copies":40},"signatures_verified":1,` +
 		`"user_blocks":{"held":1,"own":0,"rejected":1,"recorded_by_lane":{"2":1}},` +
 		`"blocks":{"held":1,"own":0,"rejected":1,"confirmed":1,"rooted":1,"executed":1},` +
 		`"votes":{"own":1,"seen":2},` +
 		`"transactions":{"accepted":1,"refused":{"pool is full":1},"by_outcome":{"ok":1}},` +
-		`"dropped":{"shred: late":1},"equivocators":1,"mismatches":1,"events_lost":0}` + "\n"
+		`"dropped":{"shred: late":1},"equivocators":1,"mismatches":1,"events_lost":0,"network":{"peers":3}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}

@@ -212,9 +212,8 @@ func (f *Forks) Add(b *Block) {
 }
 
 // SetRoot makes b the root: blocks that do not descend from it are dropped,
-// but for its HistoryDepth newest ancestors. It returns the dropped blocks
-// in no particular order.
-func (f *Forks) SetRoot(b *Block) []ledger.BlockRef {
+// but for its HistoryDepth newest ancestors.
+func (f *Forks) SetRoot(b *Block) {
 	f.root = b
 	keep := make(map[*Block]bool)
 	oldest := b
@@ -227,16 +226,13 @@ func (f *Forks) SetRoot(b *Block) []ledger.BlockRef {
 	}
 	keep[oldest] = true
 	oldest.Parent = nil
-	var dropped []ledger.BlockRef
 	for ref, x := range f.blocks {
 		if keep[x] || x.Descends(b.BlockRef) {
 			continue
 		}
 		delete(f.blocks, ref)
 		f.drop(x)
-		dropped = append(dropped, ref)
 	}
-	return dropped
 }
 
 func (f *Forks) drop(b *Block) {

@@ -68,7 +68,7 @@ func (c *UserBlockCheck) Check() (block *ledger.UserBlock, verified int, err err
 		if open == nil && set.Complete {
 			open = set.Payload
 		} else {
-			open = append(open[:len(open):len(open)], set.Payload...)
+			open = append(open, set.Payload...)
 		}
 		if !set.Complete {
 			continue

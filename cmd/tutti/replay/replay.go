@@ -1,0 +1,305 @@
+// Package replay checks a stored ledger from the outside: it reads genesis
+// and the bytes of blocks, decodes, checks and executes everything again, and
+// compares the BankHashes that come out with those in the votes of the blocks
+// themselves. It trusts no hash and no verdict that a node stored.
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"tutti/bank"
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// Report is what a replay found out.
+type Report struct {
+	Blocks       int // valid leader blocks
+	Executed     int // of them
+	UserBlocks   int // named by executed blocks
+	Transactions int // processed
+	// Votes are those whose BankHash could be compared; Differ of them report
+	// another one than the replay computed.
+	Votes, Differ int
+	// Incomplete are blocks at the ends of forks that cannot be executed,
+	// because the ledger lacks a UserBlock or a block is not whole.
+	Incomplete int
+	// Last is the newest executed block, BankHash its hash.
+	Last     ledger.BlockRef
+	BankHash ledger.Hash
+}
+
+// Replay executes a ledger again, slot by slot.
+type Replay struct {
+	genesis  *cluster.Genesis
+	schedule *cluster.Schedule
+	epochs   *consensus.Epochs
+	rules    *validator.Rules
+	forks    *validator.Forks
+	bank     *bank.Bank
+
+	users map[ledger.SlotKey][]*shred.Set
+	// pending are votes whose BankHash is not computed yet.
+	pending []pendingVote
+	stuck   map[ledger.BlockRef]error // why a valid block cannot be executed
+	report  Report
+	// OnExecuted, if set, is told of every executed block.
+	OnExecuted func(ledger.BlockRef, ledger.Hash)
+}
+
+type pendingVote struct {
+	account ledger.Pubkey
+	at      *validator.Block
+	hash    ledger.Hash
+}
+
+// New starts at genesis.
+func New(g *cluster.Genesis, workers int) (*Replay, error) {
+	b, err := bank.New(g, workers)
+	if err != nil {
+		return nil, fmt.Errorf("state of genesis: %w", err)
+	}
+	r := &Replay{
+		genesis: g, schedule: cluster.NewSchedule(g), bank: b,
+		users: make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]error),
+	}
+	r.epochs = consensus.NewEpochs(r.schedule)
+	r.rules = &validator.Rules{Params: &g.Params, Stakes: r.epochs.At, Signed: g.Params.SignatureRule.VerifyTransaction}
+	id := g.Hash()
+	hash, _ := b.BankHash(b.Root())
+	root := &validator.Block{BlockRef: ledger.BlockRef{ID: id}, LastPoH: id, Executed: true, BankHash: hash}
+	root.Lineage = consensus.NewLineage(root.BlockRef)
+	root.Ballots = consensus.NewBallots(r.epochs.At(0))
+	r.forks = validator.NewForks(&g.Params, root)
+	return r, nil
+}
+
+// userSlotsKept is for how many slots UserBlocks are kept that a later block
+// can still name.
+const userSlotsKept = validator.WindowMax/2 + 1
+
+// Slot takes all stored sets of one slot, those of its UserBlocks and of its
+// leader blocks, in any order. Slots come in rising order.
+func (r *Replay) Slot(slot ledger.Slot, sets []*shred.Set) error {
+	for key := range r.users {
+		if key.Slot()+userSlotsKept < slot {
+			delete(r.users, key)
+		}
+	}
+	var leader []*shred.Set
+	for _, set := range sets {
+		if err := r.signed(set); err != nil {
+			return fmt.Errorf("slot %d: %v, FEC set %d: %w", slot, set.Key, set.Index/shred.SetData, err)
+		}
+		if set.Key.IsUser() {
+			r.users[set.Key] = append(r.users[set.Key], set)
+		} else {
+			leader = append(leader, set)
+		}
+	}
+	return r.blocks(slot, leader)
+}
+
+// signed checks who signed a set's root.
+func (r *Replay) signed(set *shred.Set) error {
+	signer, ok := r.schedule.Leader(set.Key.Slot())
+	if set.Key.IsUser() {
+		signer, ok = r.proposer(set.Key)
+	}
+	switch {
+	case !ok:
+		return errors.New("nobody is scheduled to sign it")
+	case set.Version != r.genesis.ShredVersion():
+		return fmt.Errorf("shred version %d, this ledger has %d", set.Version, r.genesis.ShredVersion())
+	case !r.genesis.Params.SignatureRule.Verify(signer[:], set.Root[:], set.Signature[:]):
+		return fmt.Errorf("its Merkle root %v is not signed by %v", set.Root, signer)
+	}
+	return nil
+}
+
+func (r *Replay) proposer(key ledger.SlotKey) (ledger.Pubkey, bool) {
+	u, lane := key.User()
+	lanes := r.schedule.Proposers(u)
+	if int(lane) >= len(lanes) {
+		return ledger.Pubkey{}, false
+	}
+	return lanes[lane], true
+}
+
+// chains orders sets into chains from set 0 to a last one. Sets that lead
+// nowhere are left out, and counted.
+func chains(sets []*shred.Set) (whole [][]*shred.Set, loose int) {
+	byRoot := make(map[ledger.Hash]*shred.Set, len(sets))
+	for _, set := range sets {
+		byRoot[set.Root] = set
+	}
+	used := make(map[ledger.Hash]bool)
+	for _, set := range sets {
+		if !set.Last {
+			continue
+		}
+		chain := []*shred.Set{set}
+		for set != nil && set.Index > 0 {
+			before := byRoot[set.Chained]
+			if before != nil && before.Index+shred.SetData == set.Index {
+				chain = append(chain, before)
+			} else {
+				before = nil
+			}
+			set = before
+		}
+		if set == nil {
+			continue
+		}
+		slices.Reverse(chain)
+		for _, x := range chain {
+			used[x.Root] = true
+		}
+		whole = append(whole, chain)
+	}
+	return whole, len(sets) - len(used)
+}
+
+// blocks checks and executes the leader blocks of a slot.
+func (r *Replay) blocks(slot ledger.Slot, sets []*shred.Set) error {
+	whole, loose := chains(sets)
+	if loose > 0 {
+		r.report.Incomplete++
+	}
+	for _, chain := range whole {
+		parent := r.forks.Block(ledger.BlockRef{Slot: slot - ledger.Slot(chain[0].ParentOffset), ID: chain[0].Chained})
+		if parent == nil {
+			if r.report.Blocks == 0 {
+				return fmt.Errorf("slot %d: the ledger begins here; a replay needs it from slot 1 on", slot)
+			}
+			r.report.Incomplete++
+			continue
+		}
+		b, err := r.check(slot, parent, chain)
+		if err != nil {
+			return fmt.Errorf("slot %d: block %v is invalid: %w", slot, chain[len(chain)-1].Root, err)
+		}
+		if err := r.execute(b); err != nil {
+			return fmt.Errorf("slot %d: %w", slot, err)
+		}
+	}
+	return nil
+}
+
+// check decodes a leader block and holds it against the rules.
+func (r *Replay) check(slot ledger.Slot, parent *validator.Block, chain []*shred.Set) (*validator.Block, error) {
+	p := validator.Begin(r.rules, slot, parent)
+	for _, set := range chain {
+		next, err := p.Next(set)
+		if err != nil {
+			return nil, err
+		}
+		p = next
+	}
+	b, err := p.Finish()
+	if err != nil {
+		return nil, err
+	}
+	r.forks.Add(b)
+	r.report.Blocks++
+	for _, v := range p.Votes() {
+		voted := r.forks.Block(v.Vote.Block)
+		if voted == nil {
+			continue
+		}
+		if at := voted.Ancestor(v.Vote.BankSlot); at != nil && at.Slot == v.Vote.BankSlot {
+			r.pending = append(r.pending, pendingVote{v.Vote.Account, at, v.Vote.BankHash})
+		}
+	}
+	return b, nil
+}
+
+// execute runs a block whose parent was executed. A block whose UserBlocks
+// are not here is only a failure once another block builds on it.
+func (r *Replay) execute(b *validator.Block) error {
+	if err := r.stuck[b.Parent.BlockRef]; err != nil {
+		return fmt.Errorf("block %v builds on %v, which cannot be executed: %w", b.BlockRef, b.Parent.BlockRef, err)
+	}
+	job := &bank.Block{Ref: b.BlockRef, Parent: b.Parent.BlockRef, LastPoH: b.LastPoH}
+	for _, named := range b.Named {
+		recorded, err := r.userBlock(b, named)
+		if err != nil {
+			r.stuck[b.BlockRef] = fmt.Errorf("UserBlock %v: %w", named.Ref, err)
+			r.report.Incomplete++
+			return nil
+		}
+		job.UserBlocks = append(job.UserBlocks, recorded)
+	}
+	result, err := r.bank.Execute(job)
+	if err != nil {
+		return fmt.Errorf("execute %v: %w", b.BlockRef, err)
+	}
+	b.Executed, b.BankHash = true, result.BankHash
+	for _, e := range result.Stakes {
+		r.schedule.AddEpoch(e)
+	}
+	r.report.Executed++
+	r.report.UserBlocks += len(job.UserBlocks)
+	for i := range result.Receipts {
+		if result.Receipts[i].Outcome.Processed() {
+			r.report.Transactions++
+		}
+	}
+	r.report.Last, r.report.BankHash = b.BlockRef, b.BankHash
+	if r.OnExecuted != nil {
+		r.OnExecuted(b.BlockRef, b.BankHash)
+	}
+	return r.compare()
+}
+
+// userBlock finds and checks a UserBlock that a block names.
+func (r *Replay) userBlock(b *validator.Block, named validator.Named) (bank.Recorded, error) {
+	key := ledger.UserKey(named.Ref.U, named.Ref.Lane)
+	whole, _ := chains(r.users[key])
+	for _, chain := range whole {
+		if chain[len(chain)-1].Root != named.Ref.ID {
+			continue
+		}
+		anchor := b.Parent.Anchor(chain[0].Chained)
+		if anchor == nil {
+			return bank.Recorded{}, validator.ErrAnchor
+		}
+		proposer, _ := r.proposer(key)
+		p := &r.genesis.Params
+		check := validator.UserBlockCheck{
+			Ref: named.Ref, Proposer: proposer, Sets: chain, Params: p,
+			Blockhashes: anchor.Blockhashes(validator.BlockhashAge),
+			CostMax:     consensus.CostMax(p.UserBlockCostMax(), anchor.Lag, int(p.LagFull), int(p.LagZero)),
+		}
+		block, _, err := check.Check()
+		return bank.Recorded{Section: named.Section, Block: block, Anchor: anchor.BlockRef}, err
+	}
+	return bank.Recorded{}, errors.New("not in the ledger")
+}
+
+// compare holds computed BankHashes against those in votes.
+func (r *Replay) compare() error {
+	var first error
+	r.pending = slices.DeleteFunc(r.pending, func(v pendingVote) bool {
+		if !v.at.Executed {
+			return false
+		}
+		r.report.Votes++
+		if v.at.BankHash != v.hash {
+			r.report.Differ++
+			if first == nil {
+				first = fmt.Errorf("BankHash of %v is %v, but vote account %v reported %v", v.at.BlockRef, v.at.BankHash, v.account, v.hash)
+			}
+		}
+		return true
+	})
+	return first
+}
+
+// Report returns what was found so far.
+func (r *Replay) Report() Report { return r.report }

@@ -61,6 +61,7 @@ type execution struct {
 
 	slots    []slot
 	slotOf   map[ledger.Pubkey]int32
+	keys     []int32 // of all jobs, one after the other
 	jobs     []job
 	units    []unit // block is unused, first is an index in jobs
 	messages []message
@@ -123,11 +124,15 @@ func (x *execution) load() {
 }
 
 func (x *execution) newJob(tx *ledger.UserTransaction, source *Recorded, messages map[ledger.Hash]int32) job {
-	j := job{tx: tx, source: source, nonce: -1, slots: make([]int32, tx.NumKeys())}
+	j := job{tx: tx, source: source, nonce: -1}
+	first := len(x.keys)
+	for i := range tx.NumKeys() {
+		x.keys = append(x.keys, x.slot(tx.Key(i)))
+	}
+	j.slots = x.keys[first:len(x.keys):len(x.keys)]
 	upgrades := false
 	for i := range j.slots {
-		key := tx.Key(i)
-		j.slots[i] = x.slot(key)
+		key := x.slots[j.slots[i]].key
 		upgrades = upgrades || key == ledger.LoaderUpgradeable
 		if tx.IsWritable(i) && !x.slots[j.slots[i]].fixed {
 			j.writable |= 1 << i

@@ -111,6 +111,25 @@ func TestClosedTable(t *testing.T) {
 		ledger.TransactionError{Kind: ledger.AddressLookupTableNotFound})
 }
 
+// TestBundleUndoesWhatItLookedUp: accounts that a member loaded from a table
+// are put back when the bundle aborts.
+func TestBundleUndoesWhatItLookedUp(t *testing.T) {
+	table := testKey("table", 0)
+	w := newWorld(t, 1, func(o *cluster.Options) {
+		o.Accounts = append(o.Accounts, cluster.GenesisAccount{
+			Key: table, Lamports: sol, Owner: ledger.LookupTableProgram,
+			Data: tableData(math.MaxUint64, 0, 0, testKey("loaded", 0), user(2)),
+		})
+	})
+	r := w.run(w.bundle(user(5), 0, nil,
+		w.lookup(sol, table, []byte{0}, nil), w.lookup(sol, table, []byte{0, 1}, nil), w.member(user(3), user(4), 100*sol))...)
+	w.expect(r, Failed, BundleAborted, BundleAborted, BundleAborted)
+	w.expectError(r, 0, ledger.InstructionFailure(2, ledger.CustomError(3)))
+	if w.balance(testKey("loaded", 0)) != 0 || w.balance(user(2)) != 10*sol || w.balance(user(0)) != 10*sol {
+		t.Error("a looked up account is not put back")
+	}
+}
+
 // TestLookupsInParallel: what tables name conflicts with what others name
 // outright, in bundles too, whatever the number of workers.
 func TestLookupsInParallel(t *testing.T) {

@@ -49,8 +49,8 @@ const (
 	seedIllegalOwner = 2
 )
 
-// SeedMax is the most bytes of a seed.
-const SeedMax = 32
+// seedMax is the most bytes of a seed.
+const seedMax = 32
 
 // Process executes one instruction of the System program.
 func (system) Process(c *Context) error {
@@ -151,10 +151,10 @@ func (a address) signed(c *Context) bool {
 	return c.Signed(c.Key(a.index))
 }
 
-// WithSeed returns the address that a seed of at most SeedMax bytes derives
+// withSeed returns the address that a seed of at most seedMax bytes derives
 // from a base key, for accounts of an owner.
-func WithSeed(base ledger.Pubkey, seed []byte, owner ledger.Pubkey) ledger.Pubkey {
-	b := append(append(append(make([]byte, 0, 64+SeedMax), base[:]...), seed...), owner[:]...)
+func withSeed(base ledger.Pubkey, seed []byte, owner ledger.Pubkey) ledger.Pubkey {
+	b := append(append(append(make([]byte, 0, 64+seedMax), base[:]...), seed...), owner[:]...)
 	return sha256.Sum256(b)
 }
 
@@ -165,11 +165,11 @@ var derivedMarker = []byte("ProgramDerivedAddress")
 // seeded checks that account i has the address that the seed derives.
 func seeded(c *Context, i int, base ledger.Pubkey, seed []byte, owner ledger.Pubkey) (address, error) {
 	switch {
-	case len(seed) > SeedMax:
+	case len(seed) > seedMax:
 		return address{}, ledger.CustomError(seedTooLong)
 	case bytes.HasSuffix(owner[:], derivedMarker):
 		return address{}, ledger.CustomError(seedIllegalOwner)
-	case WithSeed(base, seed, owner) != c.Key(i):
+	case withSeed(base, seed, owner) != c.Key(i):
 		return address{}, ledger.CustomError(addressWithSeedMismatch)
 	}
 	return address{index: i, base: &base}, nil

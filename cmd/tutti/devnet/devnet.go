@@ -1,0 +1,393 @@
+// Package devnet runs a Tutti cluster on one machine: each validator is a
+// process of its own, with its own keys, ports and ledger. It can put load on
+// them, follows what becomes of every transaction through the validators'
+// event streams, and measures. It knows the ledger only from outside, as any
+// client does.
+package devnet
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/rpc"
+)
+
+// Options say what to run.
+type Options struct {
+	Validators int
+	// Params are those of a new ledger; an old one has its own.
+	Params cluster.Params
+	// Ledger is the directory, and Reset has what an earlier run left there
+	// removed.
+	Ledger string
+	Reset  bool
+	// RPCPort is the first validator's port for JSON-RPC; 0 picks 8899 or the
+	// next free one.
+	RPCPort int
+	// Load is in transfers per second.
+	Load int
+	// Duration ends the run, and the load in it; 0 is no end.
+	Duration time.Duration
+	// Summary is the file for the summary, if there is to be one.
+	Summary string
+	// Drop is the share of messages between validators that each of them
+	// loses on purpose.
+	Drop            float64
+	LimitLedgerSize uint64
+}
+
+// Bounds of Options.
+const (
+	ValidatorsMax = 64
+	LoadMax       = 1_000_000
+)
+
+const (
+	joinTime  = time.Minute
+	pollTime  = 100 * time.Millisecond
+	drainTime = 10 * time.Second
+	// drainTimeShort is for a run that is interrupted.
+	drainTimeShort = 2 * time.Second
+	// startTime bounds how long the load waits for the first confirmed block.
+	startTime = 20 * time.Second
+)
+
+// SetupError says why a devnet cannot start as asked, and what helps.
+type SetupError struct{ err error }
+
+// Error implements error.
+func (e *SetupError) Error() string { return e.err.Error() }
+
+// Unwrap implements errors' chains.
+func (e *SetupError) Unwrap() error { return e.err }
+
+func setup(format string, args ...any) error {
+	return &SetupError{fmt.Errorf(format, args...)}
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Validators < 1 || o.Validators > ValidatorsMax:
+		return setup("%d validators: use 1 to %d", o.Validators, ValidatorsMax)
+	case o.Load < 0 || o.Load > LoadMax:
+		return setup("load of %d transfers a second: use 0 to %d", o.Load, LoadMax)
+	case o.Duration < 0:
+		return setup("duration of %v: use a positive one, or none", o.Duration)
+	case o.Drop < 0 || o.Drop >= 1:
+		return setup("drop of %v: use a share from 0 to less than 1", o.Drop)
+	case o.RPCPort < 0 || o.RPCPort >= 1<<16-1:
+		return setup("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
+	}
+	if o.Summary == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(o.Summary)); err != nil || !info.IsDir() {
+		return setup("%s is no directory: name a file for --summary in one that exists", filepath.Dir(o.Summary))
+	}
+	return nil
+}
+
+// Run runs a devnet until the duration is over or ctx is done, which is no
+// error. A *SetupError says that it cannot start as asked.
+func Run(ctx context.Context, o Options, out io.Writer) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	f, err := openFolder(&o)
+	if err != nil {
+		return err
+	}
+	nodes, err := plan(f, &o)
+	if err != nil {
+		return err
+	}
+	r := &run{
+		options: &o, folder: f, nodes: nodes, tracker: NewTracker(len(nodes)),
+		display: newDisplay(out), failed: make(chan error, len(nodes)),
+	}
+	return r.run(ctx)
+}
+
+// run is a running devnet.
+type run struct {
+	options *Options
+	folder  *folder
+	nodes   []*validator
+	admins  []*admin
+	display *display
+	failed  chan error // validators that ended by themselves
+	ended   []error    // what came through failed
+
+	mu      sync.Mutex
+	tracker *Tracker // under mu
+}
+
+func (r *run) run(ctx context.Context) (err error) {
+	// What serves the run goes on after ctx is done, until all is measured.
+	serving, over := context.WithCancel(context.WithoutCancel(ctx))
+	var group errgroup.Group
+	defer func() {
+		over()
+		stop(r.nodes)
+		err = errors.Join(err, group.Wait())
+	}()
+	for i, v := range r.nodes {
+		if err := v.start(v.arguments(r.folder, r.options, i, r.nodes[:min(2, len(r.nodes))])); err != nil {
+			return err
+		}
+		a := newAdmin(v.socket)
+		r.admins = append(r.admins, a)
+		group.Go(func() error {
+			defer a.close()
+			a.follow(serving, func(e *Event) { r.take(i, e) })
+			return nil
+		})
+		group.Go(func() error {
+			<-v.done
+			if serving.Err() == nil {
+				r.failed <- v.failure()
+			}
+			return nil
+		})
+	}
+	if err := r.join(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	r.display.header(r.folder, r.nodes, r.options.Load)
+	summary, err := r.measure(ctx, serving)
+	if err != nil {
+		return err
+	}
+	over()
+	stop(r.nodes)
+	r.display.say("")
+	summary.print(r.display.out)
+	if r.options.Summary != "" {
+		err = summary.write(r.options.Summary)
+	}
+	return errors.Join(append(r.ended, err)...)
+}
+
+func (r *run) take(node int, e *Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tracker.Take(node, e)
+}
+
+// join waits until every validator knows all others.
+func (r *run) join(ctx context.Context) error {
+	deadline := time.Now().Add(joinTime)
+	for {
+		missing := ""
+		for i, a := range r.admins {
+			s, err := a.stats(ctx)
+			if err != nil || s.Network["peers"] < uint64(len(r.nodes)-1) {
+				missing = r.nodes[i].name
+				break
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s has not joined the others within %v: see %s", missing, joinTime, r.folder.node(0, logFile))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-r.failed:
+			return err
+		case <-time.After(pollTime):
+		}
+	}
+}
+
+// slotAt returns the slot of a time.
+func (r *run) slotAt(at time.Time) ledger.Slot {
+	g := r.folder.genesis
+	since := at.UnixNano() - g.T0
+	return ledger.Slot(max(since, 0) / int64(ledger.TicksPerSlot*g.Params.TickDuration))
+}
+
+// measure runs the load, if there is one, for as long as it is asked, and
+// returns what came of it.
+func (r *run) measure(ctx, serving context.Context) (Summary, error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	r.await(ctx, startTime, func() bool { return r.tracker.Live().Confirmed > 0 })
+
+	loading, endLoad := context.WithCancel(ctx)
+	defer endLoad()
+	var load errgroup.Group
+	var signed chan transfer
+	if r.options.Load > 0 {
+		signed = make(chan transfer, signedAhead(r.options.Load))
+		blockhash, err := r.blockhash(ctx)
+		if err != nil {
+			return Summary{}, fmt.Errorf("get a blockhash: %w", err)
+		}
+		load.Go(func() error {
+			newSigner(r.folder.seed).sign(loading, blockhash, r.blockhash, signed)
+			return nil
+		})
+		r.await(ctx, startTime, func() bool { return len(signed) == cap(signed) })
+	}
+
+	start := time.Now()
+	cpu := r.cpu()
+	r.mu.Lock()
+	r.tracker.Begin(r.slotAt(start) + 1)
+	r.mu.Unlock()
+	if r.options.Load > 0 {
+		load.Go(func() error { return r.load(loading, serving, start, signed) })
+	}
+	var end <-chan time.Time
+	if r.options.Duration > 0 {
+		timer := time.NewTimer(r.options.Duration)
+		defer timer.Stop()
+		end = timer.C
+	}
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-end:
+			running = false
+		case err := <-r.failed:
+			r.display.say("%v", err)
+			r.ended = append(r.ended, err)
+			if len(r.ended) == len(r.nodes) {
+				return Summary{}, errors.Join(r.ended...)
+			}
+		case <-tick.C:
+			r.mu.Lock()
+			r.tracker.Settle(time.Now().UnixNano())
+			live := r.tracker.Live()
+			r.mu.Unlock()
+			r.display.line(live)
+		}
+	}
+	r.mu.Lock()
+	r.tracker.End(r.slotAt(time.Now()))
+	r.mu.Unlock()
+	drain := drainTime
+	if ctx.Err() != nil {
+		drain = drainTimeShort
+	}
+	r.await(serving, drain, r.tracker.Quiet)
+	cpu = r.cpu() - cpu
+	endLoad()
+	if err := load.Wait(); err != nil {
+		return Summary{}, err
+	}
+	return r.summary(serving, cpu), nil
+}
+
+// await waits until something is so, but not for ever, and not longer than
+// ctx. is is called under the tracker's lock.
+func (r *run) await(ctx context.Context, most time.Duration, is func() bool) {
+	deadline := time.Now().Add(most)
+	for time.Now().Before(deadline) {
+		r.mu.Lock()
+		so := is()
+		r.mu.Unlock()
+		if so || !sleep(ctx, pollTime) {
+			return
+		}
+	}
+}
+
+// blockhash gets one from the first validator that has one.
+func (r *run) blockhash(ctx context.Context) (h ledger.Hash, err error) {
+	for _, v := range r.nodes {
+		if v.ended() {
+			continue
+		}
+		if h, err = latestBlockhash(ctx, v.url()); err == nil {
+			return h, nil
+		}
+	}
+	return h, err
+}
+
+// load sends transfers, at their times, to the validators in turn.
+func (r *run) load(loading, serving context.Context, start time.Time, signed <-chan transfer) error {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return fmt.Errorf("make the load's key: %w", err)
+	}
+	// What was handed to a sender in time goes out even if the load is over.
+	sending, stopSending := context.WithCancel(serving)
+	queues := make([]chan []byte, len(r.nodes))
+	var senders sync.WaitGroup
+	for i, v := range r.nodes {
+		queues[i] = make(chan []byte, sendQueue)
+		senders.Go(func() { send(sending, v.quic, key, queues[i]) })
+	}
+	offerAt(loading, start, r.options.Duration, r.options.Load, signed, queues, func(id TxID, due time.Time, to int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.tracker.Offer(id, due.UnixNano(), to)
+	})
+	<-loading.Done()
+	stopSending()
+	senders.Wait()
+	return nil
+}
+
+// cpu returns the processor time of all validators that run.
+func (r *run) cpu() (sum time.Duration) {
+	for _, v := range r.nodes {
+		if cpu, _, err := processUsage(v.cmd.Process.Pid); err == nil {
+			sum += cpu
+		}
+	}
+	return sum
+}
+
+// summary puts together what the tracker and the validators counted.
+func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
+	r.mu.Lock()
+	s := r.tracker.Summary()
+	r.mu.Unlock()
+	s.SignaturesVerified = map[string]uint64{}
+	s.Shreds.ByDepth, s.Shreds.ByLane = map[int]uint64{}, map[string]uint64{}
+	s.ProposerEgress = map[string]Egress{}
+	for i, v := range r.nodes {
+		if stats, err := r.admins[i].stats(ctx); err == nil {
+			s.add(v.name, &stats)
+		}
+		if _, rss, err := processUsage(v.cmd.Process.Pid); err == nil {
+			s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
+		}
+	}
+	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
+		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)
+	}
+	return s
+}
+
+// add takes in a validator's own counters.
+func (s *Summary) add(name string, stats *rpc.Stats) {
+	s.SignaturesVerified[name] = stats.SignaturesVerified
+	for depth, n := range stats.Shreds.ByDepth {
+		s.Shreds.ByDepth[depth] += n
+	}
+	for lane, n := range stats.Shreds.ByLane {
+		s.Shreds.ByLane[lane] += n
+	}
+	s.RecoveredSets += stats.Sets.Recovered
+	s.RepairedShreds += stats.Shreds.Repaired
+	s.ProposerEgress[name] = Egress(stats.Egress)
+}

@@ -1,0 +1,182 @@
+package devnet
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tutti/cluster"
+	"tutti/ledger"
+)
+
+// Files of a devnet's directory. Each validator has a ledger directory in it,
+// named v0, v1, …, with its keys.
+const (
+	genesisFile  = "genesis.bin"
+	faucetFile   = "faucet-keypair.json"
+	seedFile     = "payers.seed"
+	identityFile = "identity.json"
+	voteFile     = "vote-account.json"
+	logFile      = "validator.log"
+	socketFile   = "admin.sock"
+)
+
+// Amounts of genesis.
+const (
+	stake         = 1_000 * ledger.LamportsPerSOL
+	payerLamports = 1_000 * ledger.LamportsPerSOL
+)
+
+// startDelay is the time from making a genesis to its first tick: in it the
+// validators start and meet.
+const startDelay = 3 * time.Second
+
+// folder is a devnet's directory.
+type folder struct {
+	dir     string
+	genesis *cluster.Genesis
+	seed    [32]byte
+	// continued says that an earlier run made the ledger.
+	continued bool
+}
+
+func nodeName(i int) string { return fmt.Sprintf("v%d", i) }
+
+func (f *folder) node(i int, file ...string) string {
+	return filepath.Join(append([]string{f.dir, nodeName(i)}, file...)...)
+}
+
+// openFolder makes a devnet's directory, or opens that of an earlier run.
+// With reset all that an earlier run left is removed first.
+func openFolder(o *Options) (*folder, error) {
+	f := &folder{dir: o.Ledger}
+	path := filepath.Join(f.dir, genesisFile)
+	_, err := os.Stat(path)
+	there := err == nil
+	switch {
+	case there && o.Reset:
+		if err := f.remove(); err != nil {
+			return nil, setup("reset %s: %w", f.dir, err)
+		}
+	case there:
+		return f, f.open(o.Validators)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, setup("open ledger: %w", err)
+	}
+	if entries, _ := os.ReadDir(f.dir); len(entries) > 0 && !there {
+		return nil, setup("%s is not empty and holds no devnet: name another directory with --ledger", f.dir)
+	}
+	return f, f.make(o)
+}
+
+// remove removes what a devnet wrote, and nothing else: a wrong directory
+// loses nothing.
+func (f *folder) remove() error {
+	g, err := readGenesis(filepath.Join(f.dir, genesisFile))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range g.Validators {
+		errs = append(errs, os.RemoveAll(f.node(i)))
+	}
+	for _, file := range []string{genesisFile, faucetFile, seedFile} {
+		if err := os.Remove(filepath.Join(f.dir, file)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *folder) open(validators int) error {
+	var err error
+	if f.genesis, err = readGenesis(filepath.Join(f.dir, genesisFile)); err != nil {
+		return setup("%w; --reset makes a new ledger", err)
+	}
+	if n := len(f.genesis.Validators); validators != n {
+		return setup("%s is a ledger of %d validators: say --validators %d, or --reset for a new one", f.dir, n, n)
+	}
+	seed, err := os.ReadFile(filepath.Join(f.dir, seedFile))
+	if err != nil || len(seed) != len(f.seed) {
+		return setup("%s has no %s of 32 bytes; --reset makes a new ledger", f.dir, seedFile)
+	}
+	copy(f.seed[:], seed)
+	f.continued = true
+	return nil
+}
+
+func readGenesis(path string) (*cluster.Genesis, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read genesis: %w", err)
+	}
+	g, err := cluster.ParseGenesis(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return g, nil
+}
+
+// make writes keys and genesis of a new devnet. Genesis comes last: a
+// directory that has one is whole.
+func (f *folder) make(o *Options) error {
+	options := cluster.Options{Params: o.Params}
+	for i := range o.Validators {
+		if err := os.MkdirAll(f.node(i), 0o755); err != nil {
+			return setup("make ledger: %w", err)
+		}
+		identity, err := newKey(f.node(i, identityFile))
+		if err != nil {
+			return err
+		}
+		vote, err := newKey(f.node(i, voteFile))
+		if err != nil {
+			return err
+		}
+		options.Validators = append(options.Validators, cluster.Validator{Identity: identity, VoteAccount: vote, Stake: stake})
+	}
+	var err error
+	if options.Faucet, err = newKey(filepath.Join(f.dir, faucetFile)); err != nil {
+		return err
+	}
+	rand.Read(f.seed[:])
+	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
+		return setup("make ledger: %w", err)
+	}
+	for i := range uint32(Payers + 1) { // the hot account, too
+		options.Accounts = append(options.Accounts, cluster.GenesisAccount{
+			Key: publicKey(payerKey(f.seed, i)), Lamports: payerLamports, Owner: ledger.SystemProgram, RentEpoch: 1<<64 - 1,
+		})
+	}
+	options.T0 = time.Now().Add(startDelay).UnixNano()
+	if f.genesis, err = cluster.NewGenesis(options); err != nil {
+		return setup("%w", err)
+	}
+	raw := f.genesis.Bytes()
+	for i := range o.Validators {
+		if err := os.WriteFile(f.node(i, genesisFile), raw, 0o644); err != nil {
+			return setup("make ledger: %w", err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, genesisFile), raw, 0o644); err != nil {
+		return setup("make ledger: %w", err)
+	}
+	return nil
+}
+
+// newKey writes a new keypair file and returns its public key.
+func newKey(path string) (ledger.Pubkey, error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err == nil {
+		err = os.WriteFile(path, cluster.FormatKeypair(private), 0o600)
+	}
+	if err != nil {
+		return ledger.Pubkey{}, setup("make key: %w", err)
+	}
+	return ledger.Pubkey(public), nil
+}

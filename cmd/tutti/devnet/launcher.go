@@ -1,0 +1,247 @@
+package devnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"tutti/ledger"
+)
+
+const (
+	// rpcPortDefault is where Solana's tools look for a node.
+	rpcPortDefault = 8899
+	// stopTime is how long a validator may take to stop before it is killed.
+	stopTime = 10 * time.Second
+	// exitSetup is the exit code of a validator that cannot start as asked.
+	exitSetup = 2
+)
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// validator is a validator's process.
+type validator struct {
+	name     string
+	identity ledger.Pubkey
+	quic     netip.AddrPort
+	rpc      uint16
+	socket   string
+
+	cmd  *exec.Cmd
+	tail tail
+	done chan struct{} // closed when the process has ended
+	err  error         // why; set before done is closed
+	// stopping is set before the process is told to stop.
+	stopping bool
+}
+
+func (v *validator) url() string       { return fmt.Sprintf("http://127.0.0.1:%d", v.rpc) }
+func (v *validator) websocket() string { return fmt.Sprintf("ws://127.0.0.1:%d", v.rpc+1) }
+
+// ended tells whether the process is over.
+func (v *validator) ended() bool {
+	select {
+	case <-v.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// plan gives every validator its ports.
+func plan(f *folder, o *Options) ([]*validator, error) {
+	quic, err := freeUDP(len(f.genesis.Validators))
+	if err != nil {
+		return nil, setup("find free UDP ports: %w", err)
+	}
+	rpc, err := rpcPorts(o.RPCPort, len(f.genesis.Validators))
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]*validator, len(f.genesis.Validators))
+	for i := range nodes {
+		nodes[i] = &validator{
+			name: nodeName(i), identity: f.genesis.Validators[i].Identity,
+			quic: netip.AddrPortFrom(loopback, quic[i]), rpc: rpc[i], socket: f.node(i, socketFile),
+			done: make(chan struct{}),
+		}
+	}
+	return nodes, nil
+}
+
+// freeUDP returns ports that nobody has now.
+func freeUDP(n int) (ports []uint16, err error) {
+	for range n {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close() // all are held until all are found
+		ports = append(ports, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	}
+	return ports, nil
+}
+
+// rpcPorts returns pairs of free ports. The first pair is at first, or, if
+// that is 0, where clients look for a node unless it is taken.
+func rpcPorts(first, n int) (ports []uint16, err error) {
+	start := first
+	if start == 0 {
+		start = rpcPortDefault
+	}
+	for port := start; len(ports) < n && port < 1<<16-1; {
+		if busy := firstBusy(port, port+1); busy != 0 {
+			if first != 0 && len(ports) == 0 {
+				return nil, setup("TCP port %d is in use: stop the process that has it or choose another --rpc-port", busy)
+			}
+			port = busy + 1
+			continue
+		}
+		ports = append(ports, uint16(port))
+		port += 2
+	}
+	if len(ports) < n {
+		return nil, setup("no %d pairs of free TCP ports from %d on: choose another --rpc-port", n, start)
+	}
+	return ports, nil
+}
+
+// firstBusy returns the first port that cannot be listened on, 0 if all can.
+func firstBusy(ports ...int) int {
+	for _, port := range ports {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback.String(), strconv.Itoa(port)))
+		if err != nil {
+			return port
+		}
+		l.Close()
+	}
+	return 0
+}
+
+// arguments are the validator's command line.
+func (v *validator) arguments(f *folder, o *Options, i int, entrypoints []*validator) []string {
+	args := []string{
+		"validator", "--ledger", f.node(i),
+		"--identity", f.node(i, identityFile), "--vote-account", f.node(i, voteFile),
+		"--bind-address", loopback.String(),
+		"--gossip-port", strconv.Itoa(int(v.quic.Port())), "--rpc-port", strconv.Itoa(int(v.rpc)),
+		"--faucet-keypair", f.dir + string(os.PathSeparator) + faucetFile,
+		"--log", f.node(i, logFile),
+	}
+	for _, e := range entrypoints {
+		if e != v {
+			args = append(args, "--entrypoint", e.quic.String())
+		}
+	}
+	if o.Drop > 0 {
+		args = append(args, "--drop", strconv.FormatFloat(o.Drop, 'g', -1, 64))
+	}
+	if o.LimitLedgerSize > 0 {
+		args = append(args, "--limit-ledger-size", strconv.FormatUint(o.LimitLedgerSize, 10))
+	}
+	return args
+}
+
+// start starts the process: this program again, with other arguments.
+func (v *validator) start(args []string) error {
+	path, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", v.name, err)
+	}
+	v.cmd = exec.Command(path, args...)
+	v.cmd.Args[0] = os.Args[0]
+	v.cmd.Stderr = &v.tail
+	v.cmd.SysProcAttr = processAttributes()
+	started := make(chan error)
+	go func() {
+		// The process dies with the thread that started it: the thread lives as
+		// long as the process.
+		runtime.LockOSThread()
+		err := v.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		v.err = v.cmd.Wait()
+		close(v.done)
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start %s: %w", v.name, err)
+	}
+	return nil
+}
+
+// failure says why a process ended that was not told to.
+func (v *validator) failure() error {
+	why := v.tail.last()
+	if why == "" {
+		why = "no message"
+		if v.err != nil {
+			why = v.err.Error()
+		}
+	}
+	why = strings.TrimPrefix(why, "Error: ")
+	var exit *exec.ExitError
+	if errors.As(v.err, &exit) && exit.ExitCode() == exitSetup {
+		return setup("%s: %s", v.name, why)
+	}
+	return fmt.Errorf("%s ended: %s", v.name, why)
+}
+
+// stop ends all processes: those that do not stop when they are told to are
+// killed.
+func stop(nodes []*validator) {
+	var wait sync.WaitGroup
+	for _, v := range nodes {
+		if v.cmd == nil || v.cmd.Process == nil {
+			continue
+		}
+		v.stopping = true
+		wait.Go(func() {
+			_ = v.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is over
+			select {
+			case <-v.done:
+			case <-time.After(stopTime):
+				_ = v.cmd.Process.Kill()
+				<-v.done
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// tail keeps the end of what a process writes to its standard error.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailMax = 4 << 10
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, b...)
+	if over := len(t.b) - tailMax; over > 0 {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(b), nil
+}
+
+// last returns the last line.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.b)), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}

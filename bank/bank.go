@@ -208,6 +208,7 @@ func (b *Bank) freeze(x *execution, stakes [2]*epochStakes, fresh []*cluster.Epo
 		Past: past, height: x.parent.height + 1, lattice: x.parent.lattice,
 		written: x.changes(), stakes: stakes, parent: x.parent,
 	}
+	injectFault(l.written)
 	delta := b.workers.hashChanges(&l.lattice, l.written)
 	receipts, signatures := x.receipts()
 	leaves := make([]ledger.Hash, len(receipts))

@@ -16,12 +16,12 @@ type Result struct {
 	Virtual time.Duration // since the nodes started
 	Slots   int
 	// Blocks counts the slots of which some node holds a block; the others
-	// were Skipped.
-	Blocks, Skipped int
+	// were Skipped. Abandoned blocks are off the confirmed chain.
+	Blocks, Skipped, Abandoned int
 	// Confirmed, Executed and Rooted count blocks by how many nodes say so.
 	Confirmed, Executed, Rooted Spread
 	// Submitted transactions were Accepted or Refused by the node that they
-	// were sent to, or are still on their way in it.
+	// were sent to.
 	Submitted, Accepted, Refused int
 	// Outcomes counts transactions of confirmed blocks.
 	Outcomes [bank.BadNonce + 1]int
@@ -31,8 +31,11 @@ type Result struct {
 	Votes                int
 	Messages, Bytes      int // between nodes
 	Items                int // steps of the simulation
-	Repaired, Rejected   int // shreds that came by repair; blocks and UserBlocks refused
-	Trace                ledger.Hash
+	Repaired             int // shreds that came by repair
+	// Rejected counts UserBlocks and leader blocks that a node found to be
+	// not well formed or invalid; no honest node makes one.
+	Rejected int
+	Trace    ledger.Hash
 }
 
 // Spread counts blocks of which one node or more says something, and all do.
@@ -57,9 +60,13 @@ type counts struct {
 func (c *counts) report(of any) {
 	switch r := of.(type) {
 	case node.Accepted:
-		c.accepted++
+		if r.Token != 0 { // not forwarded by another node
+			c.accepted++
+		}
 	case node.Refused:
-		c.refused++
+		if r.Token != 0 {
+			c.refused++
+		}
 	case node.ShredSeen:
 		if r.Repaired {
 			c.repaired++
@@ -84,6 +91,9 @@ func (s *Sim) result() Result {
 			continue
 		}
 		slots[ref.Slot] = true
+		if tip := s.check.confirmed.tip; ref.Slot <= tip.Block.Slot && !tip.descends(b) {
+			r.Abandoned++
+		}
 		r.Confirmed.add(b.confirmed, len(s.hosts))
 		r.Executed.add(b.executed, len(s.hosts))
 		r.Rooted.add(b.rooted, len(s.hosts))
@@ -105,7 +115,7 @@ func (s *Sim) result() Result {
 func (r *Result) Print(w io.Writer, took time.Duration) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	line("slots", "%d with a block, %d skipped", r.Blocks, r.Skipped)
+	line("slots", "%d with a block, %d skipped; %d blocks abandoned", r.Blocks, r.Skipped, r.Abandoned)
 	line("confirmed", "%d (%d on every node)", r.Confirmed.Some, r.Confirmed.All)
 	line("executed", "%d (%d on every node)", r.Executed.Some, r.Executed.All)
 	line("rooted", "%d (%d on every node)", r.Rooted.Some, r.Rooted.All)
@@ -116,7 +126,8 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	line("bank hashes", "%d compared, %d mismatched", r.Compared, r.Mismatched)
 	line("votes", "%d", r.Votes)
 	line("messages", "%d, %.1f MB", r.Messages, float64(r.Bytes)/1e6)
-	line("repaired", "%d shreds; %d blocks rejected", r.Repaired, r.Rejected)
+	line("repaired", "%d shreds", r.Repaired)
+	line("rejected", "%d blocks", r.Rejected)
 	line("time", "%v virtual in %v real: %.2f virtual seconds per second",
 		r.Virtual, took.Round(time.Millisecond), r.Virtual.Seconds()/took.Seconds())
 	if err := t.Flush(); err != nil {

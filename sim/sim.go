@@ -126,10 +126,10 @@ func (s *Sim) slotAt(slot ledger.Slot) time.Duration {
 // clock returns the virtual time.
 func (s *Sim) clock() time.Time { return s.start.Add(s.now) }
 
-// Run runs the cluster to the end of its last slot. The error is a Violation
+// Run runs the cluster until one slot after its last one. The error is a Violation
 // if a promise of the protocol was broken.
 func (s *Sim) Run() (Result, error) {
-	end := s.slotAt(s.cfg.Slots + 1)
+	end := s.slotAt(s.cfg.Slots + 2) // for the last block to get around
 	current := int32(0)
 	defer func() {
 		if r := recover(); r != nil {
@@ -201,6 +201,8 @@ func (s *Sim) submit() error {
 		}
 	}
 	s.counts.submitted += len(to)
-	s.queue.push(item{at: s.now + s.load.pause(), what: submitted})
+	if next := s.now + s.load.pause(); next < s.slotAt(s.cfg.Slots+1) {
+		s.queue.push(item{at: next, what: submitted})
+	}
 	return nil
 }

@@ -60,6 +60,7 @@ func (t *trace) effect(host int, at time.Duration, e node.Effect, message []byte
 	case node.Root:
 		t.tag("root")
 		t.ref(e.Block)
+		t.bytes(e.State)
 	case node.Dial:
 		t.tag("dial")
 		t.bytes(e.Contact.Append(nil))
@@ -174,6 +175,7 @@ func (t *trace) report(of any) {
 	case node.Refused:
 		t.tag("refused")
 		t.u64(r.Token)
+		t.buf = append(t.buf, r.Signature[:]...)
 		t.err(r.Err)
 	case node.Dropped:
 		t.tag("dropped")
@@ -185,6 +187,12 @@ func (t *trace) report(of any) {
 		t.u64(uint64(r.Key))
 		t.u64(uint64(r.Depth))
 		t.bool(r.Repaired)
+	case node.Broadcast:
+		t.tag("broadcast")
+		t.u64(uint64(r.Key))
+		t.u64(uint64(r.Made))
+		t.u64(uint64(r.Roots))
+		t.u64(uint64(r.Copies))
 	case node.SetCompleted:
 		t.tag("set completed")
 		t.u64(uint64(r.Key))

@@ -4,11 +4,19 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"tutti/bank"
 )
 
-// A binary built with the tag faultybank computes wrong BankHashes if
-// TUTTI_FLIP_BIT is set; devnet sets it for the node that TUTTI_FAULTY_NODE
-// numbers.
-func init() { bank.FlipBit = os.Getenv("TUTTI_FLIP_BIT") != "" }
+// A binary built with the tag faultybank computes wrong BankHashes on the
+// node whose ledger folder has the name that TUTTI_FAULTY_NODE gives: v1 for
+// the second node of a devnet.
+func init() {
+	name := os.Getenv("TUTTI_FAULTY_NODE")
+	for _, argument := range os.Args[1:] {
+		if name != "" && filepath.Base(argument) == name {
+			bank.FlipBit = true
+		}
+	}
+}

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"crypto/ed25519"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -290,7 +289,7 @@ func TestChainViolations(t *testing.T) {
 
 func TestViolationError(t *testing.T) {
 	v := &Violation{Seed: 7, At: 1500, Node: 3, What: "x"}
-	if got, want := v.Error(), fmt.Sprint("seed 7, virtual time 1.5µs, node 3: x"); got != want {
+	if got, want := v.Error(), "seed 7, virtual time 1.5µs, node 3: x"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

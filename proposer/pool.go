@@ -8,6 +8,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"tutti/ledger"
@@ -50,13 +51,14 @@ func NewPooled(tx ledger.Transaction) (*Pooled, error) {
 	if err != nil {
 		return nil, err
 	}
+	base := tx.BaseFee()
 	return &Pooled{
 		Tx:     tx,
 		Hash:   tx.MessageHash(),
 		Budget: budget,
 		Cost:   tx.Cost(budget),
 		Payer:  tx.Key(0),
-		Fee:    tx.BaseFee() + budget.PriorityFee(),
+		Fee:    base + min(budget.PriorityFee(), math.MaxUint64-base),
 	}, nil
 }
 

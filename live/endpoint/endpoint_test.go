@@ -176,8 +176,8 @@ func TestDialingChecksTheExpectedKey(t *testing.T) {
 	if err != nil || key != b.key {
 		t.Fatalf("dial: key %s, %v", key, err)
 	}
-	conn.CloseWithError(0, "")
 	<-b.met
+	conn.CloseWithError(0, "")
 }
 
 func TestEntrypointIsMetWithoutItsKey(t *testing.T) {

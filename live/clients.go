@@ -1,0 +1,141 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutti/ledger"
+	"tutti/ledger/sigverify"
+	"tutti/node"
+)
+
+// TPUInboxMax bounds clients' transactions that wait to be verified; more
+// are refused.
+const TPUInboxMax = 16_384
+
+// verifyMax is how many transactions are verified in one batch.
+const verifyMax = 64
+
+// ErrBusy is returned by Submit when too many transactions wait already.
+var ErrBusy = errors.New("node is busy")
+
+// Submit hands a transaction, sanitised and with valid signatures, to the
+// node and waits for its verdict: nil if it is in the pool, else why not. It
+// may be called on many goroutines.
+func (l *Live) Submit(ctx context.Context, tx ledger.Transaction) error {
+	verdict := make(chan error, 1)
+	l.mu.Lock()
+	l.tokens++
+	token := l.tokens
+	l.verdicts[token] = verdict
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.verdicts, token)
+		l.mu.Unlock()
+	}()
+	if !l.core.clients.put(node.Submitted{Tx: tx, Token: token}) {
+		l.metrics.dropped("transaction", "client inbox full")
+		return ErrBusy
+	}
+	select {
+	case err := <-verdict:
+		return err
+	case <-l.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tell hands a report to who waits for it, and to the hub.
+func (l *Live) tell(of any) {
+	switch r := of.(type) {
+	case node.Accepted:
+		l.judge(r.Token, nil)
+	case node.Refused:
+		l.judge(r.Token, r.Err)
+	}
+	l.hub.publish(Report{Time: time.Now(), Of: of})
+}
+
+func (l *Live) judge(token uint64, err error) {
+	if token == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if verdict := l.verdicts[token]; verdict != nil {
+		verdict <- err // has room for the one that comes
+	}
+}
+
+// verify checks what clients send over QUIC and passes on what is sound.
+func (l *Live) verify(ctx context.Context) error {
+	var raw [][]byte
+	v := verifier{rule: l.cfg.Genesis.Params.SignatureRule, drop: func(reason string) { l.metrics.dropped("transaction", reason) }}
+	for {
+		select {
+		case <-l.tpu.ready:
+		case <-ctx.Done():
+			return nil
+		}
+		raw = l.tpu.take(raw[:0], verifyMax)
+		for _, tx := range v.verify(raw) {
+			if !l.core.clients.put(node.Submitted{Tx: tx}) {
+				l.metrics.dropped("transaction", "client inbox full")
+			}
+		}
+		clear(raw)
+	}
+}
+
+// verifier checks transactions in batches. Its buffers are used again.
+type verifier struct {
+	rule  sigverify.Rule
+	drop  func(reason string)
+	txs   []ledger.Transaction
+	items []sigverify.Item
+	ok    []bool
+}
+
+// verify returns those of the transactions that sanitise and are signed.
+func (v *verifier) verify(raw [][]byte) []ledger.Transaction {
+	v.txs, v.items = v.txs[:0], v.items[:0]
+	for _, b := range raw {
+		tx, err := ledger.ParseTransaction(b)
+		if err != nil {
+			v.drop("malformed")
+			continue
+		}
+		if tx.Sanitize() != nil {
+			v.drop("not sane")
+			continue
+		}
+		v.txs = append(v.txs, tx)
+		for i := range tx.NumSignatures() {
+			signature := tx.Signature(i)
+			v.items = append(v.items, sigverify.Item{Pub: tx.KeyBytes(i), Msg: tx.Message(), Sig: signature[:]})
+		}
+	}
+	if cap(v.ok) < len(v.items) {
+		v.ok = make([]bool, len(v.items))
+	}
+	v.ok = v.ok[:len(v.items)]
+	v.rule.VerifyBatch(v.items, v.ok)
+	sound, at := v.txs[:0], 0
+	for _, tx := range v.txs {
+		signed := true
+		for range tx.NumSignatures() {
+			signed = signed && v.ok[at]
+			at++
+		}
+		if !signed {
+			v.drop("signature")
+			continue
+		}
+		sound = append(sound, tx)
+	}
+	return sound
+}

@@ -1,0 +1,278 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tutti/cluster"
+	"tutti/ledger"
+	"tutti/live/endpoint"
+	"tutti/live/store"
+	"tutti/node"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testKey(name string, i int) ed25519.PrivateKey {
+	seed := ledger.Sum([]byte(name), []byte{byte(i)})
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func pubkey(k ed25519.PrivateKey) ledger.Pubkey { return ledger.Pubkey(k.Public().(ed25519.PublicKey)) }
+
+var payer = testKey("faucet", 0)
+
+// testGenesis is that of a ledger of n validators that starts now.
+func testGenesis(t *testing.T, n int) *cluster.Genesis {
+	t.Helper()
+	o := cluster.Options{
+		Params: cluster.LocalParams(n), T0: time.Now().Add(100 * time.Millisecond).UnixNano(), Faucet: pubkey(payer),
+	}
+	o.Params.Reserve = 0
+	for i := range n {
+		o.Validators = append(o.Validators, cluster.Validator{
+			Identity: pubkey(testKey("identity", i)), VoteAccount: pubkey(testKey("vote", i)), Stake: 100 * ledger.LamportsPerSOL,
+		})
+	}
+	g, err := cluster.NewGenesis(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// testNode is a running node and what it reports.
+type testNode struct {
+	*Live
+	reports *Subscription
+	stop    func() error
+}
+
+func configOf(g *cluster.Genesis, i int, dir string) Config {
+	return Config{
+		Genesis: g, Identity: testKey("identity", i), VoteAccount: pubkey(testKey("vote", i)),
+		Ledger: dir, Listen: netip.MustParseAddrPort("127.0.0.1:0"),
+	}
+}
+
+func start(t *testing.T, cfg Config) *testNode {
+	t.Helper()
+	l, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &testNode{Live: l, reports: l.Reports().Subscribe(1 << 16)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	stopped := false
+	n.stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := n.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return n
+}
+
+// until takes reports until one is what the caller waits for.
+func (n *testNode) until(t *testing.T, found func(of any) bool) {
+	t.Helper()
+	for {
+		reports, err := n.reports.Next(t.Context())
+		if err != nil {
+			t.Fatalf("waiting for a report: %v", err)
+		}
+		for _, r := range reports {
+			if found(r.Of) {
+				return
+			}
+		}
+	}
+}
+
+// executes waits until the node has executed a transaction of that hash, and
+// returns the slot.
+func (n *testNode) executes(t *testing.T, hash ledger.Hash) (slot ledger.Slot) {
+	t.Helper()
+	n.until(t, func(of any) bool {
+		c, ok := of.(node.BankComputed)
+		if ok {
+			for _, r := range c.Result.Receipts {
+				if r.MessageHash == hash {
+					slot = c.Result.Ref.Slot
+				}
+			}
+		}
+		return slot > 0
+	})
+	return slot
+}
+
+func transfer(t *testing.T, to ledger.Pubkey, lamports ledger.Lamports, blockhash ledger.Hash) ledger.Transaction {
+	t.Helper()
+	m := ledger.TransferMessage(pubkey(payer), to, lamports, 0, 0, blockhash)
+	tx, err := ledger.ParseTransaction(ledger.Sign(m.Append(nil), payer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+func TestClusterExecutesAndRestarts(t *testing.T) {
+	const n = 3
+	g := testGenesis(t, n)
+	dir := t.TempDir()
+	var nodes []*testNode
+	var configs []Config
+	for i := range n {
+		cfg := configOf(g, i, filepath.Join(dir, string(rune('a'+i))))
+		if i > 0 {
+			cfg.Entrypoints = []string{nodes[0].Addr().String()}
+		}
+		nodes = append(nodes, start(t, cfg))
+		configs = append(configs, cfg)
+	}
+	to := ledger.Pubkey{1, 2, 3}
+	tx := transfer(t, to, ledger.LamportsPerSOL, g.Hash())
+	if err := nodes[0].Submit(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	client, err := endpoint.DialTransactions(t.Context(), nodes[1].Addr(), testKey("client", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	second := transfer(t, to, 2*ledger.LamportsPerSOL, g.Hash())
+	if err := client.Send(t.Context(), second.Raw()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		seen := map[ledger.Hash]bool{}
+		n.until(t, func(of any) bool {
+			if c, ok := of.(node.BankComputed); ok {
+				for _, r := range c.Result.Receipts {
+					seen[r.MessageHash] = true
+				}
+			}
+			return seen[tx.MessageHash()] && seen[second.MessageHash()]
+		})
+	}
+
+	// A node that stops comes back where it was, and catches up.
+	saved := ledger.Slot(0)
+	nodes[2].until(t, func(of any) bool {
+		if r, ok := of.(node.Rooted); ok && r.Block.Slot >= 20 {
+			saved = r.Block.Slot
+		}
+		return saved > 0
+	})
+	if err := nodes[2].stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := configs[2]
+	back := start(t, cfg)
+	if root := back.executor.bank.Root().Slot; root == 0 {
+		t.Errorf("node rooted %d and came back at genesis", saved)
+	}
+	third := transfer(t, to, 3*ledger.LamportsPerSOL, g.Hash())
+	if err := nodes[0].Submit(t.Context(), third); err != nil {
+		t.Fatal(err)
+	}
+	slot := back.executes(t, third.MessageHash())
+	if slot <= saved {
+		t.Errorf("executed in slot %d, before root %d", slot, saved)
+	}
+	back.until(t, func(of any) bool { v, ok := of.(node.Voted); return ok && v.Block.Slot > saved })
+}
+
+func TestSubmitTellsWhy(t *testing.T) {
+	g := testGenesis(t, 1)
+	n := start(t, configOf(g, 0, t.TempDir()))
+	tx := transfer(t, ledger.Pubkey{9}, 1, ledger.Hash{1})
+	if err := n.Submit(t.Context(), tx); !errors.Is(err, ledger.TransactionError{Kind: ledger.BlockhashNotFound}) {
+		t.Errorf("unknown blockhash: %v", err)
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Submit(t.Context(), tx); !errors.Is(err, ErrStopped) {
+		t.Errorf("after Run: %v", err)
+	}
+}
+
+func TestStartErrorsNameTheRemedy(t *testing.T) {
+	g := testGenesis(t, 1)
+	dir := t.TempDir()
+	running, err := New(configOf(g, 0, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	check := func(name string, err, want error, words ...string) {
+		t.Helper()
+		var start *StartError
+		if !errors.As(err, &start) || !errors.Is(err, want) {
+			t.Errorf("%s: %v, want a StartError of %v", name, err, want)
+			return
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %q does not say %q", name, err, w)
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %q has more than one line", name, err)
+		}
+	}
+	_, err = New(configOf(g, 0, dir))
+	check("ledger in use", err, store.ErrInUse, dir, "stop it")
+	busy := configOf(g, 0, t.TempDir())
+	busy.Listen = running.Addr()
+	_, err = New(busy)
+	check("port in use", err, endpoint.ErrPortBusy, running.Addr().String(), "port")
+	if err := running.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := testGenesis(t, 2)
+	_, err = New(configOf(other, 0, dir))
+	check("another genesis", err, store.ErrOtherGenesis, g.Hash().String(), other.Hash().String(), "--ledger")
+
+	path := filepath.Join(dir, "key.json")
+	_, err = ReadKey(path)
+	check("no key", err, ErrKey, path, "keygen")
+	if err := os.WriteFile(path, cluster.FormatKeypair(payer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ReadKey(path)
+	check("open key", err, ErrKey, path, "chmod 600")
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if key, err := ReadKey(path); err != nil || !bytes.Equal(key, payer) {
+		t.Errorf("sound key: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("[1,2]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ReadKey(path)
+	check("damaged key", err, ErrKey, path, "copy")
+	check("too few files", &StartError{checkFiles(1 << 40)}, ErrFiles, "ulimit -n 1099511627776")
+}

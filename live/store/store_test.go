@@ -1,0 +1,778 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"tutti/bank"
+	"tutti/internal/testkit"
+	"tutti/ledger"
+	"tutti/node"
+	"tutti/repair"
+	"tutti/shred"
+)
+
+// childEnv makes the test binary a process that saves and is killed.
+const childEnv = "TUTTI_STORE_CHILD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var (
+	_       repair.Source = (*Store)(nil)
+	genesis               = ledger.Hash{7}
+	signer                = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+)
+
+func testOptions(dir string) Options { return Options{Dir: dir, Genesis: genesis, FreeMin: 1} }
+
+// testStore is a store whose Run is on.
+type testStore struct {
+	*Store
+	t    *testing.T
+	stop func()
+}
+
+func openTest(t *testing.T, opt Options) *testStore {
+	t.Helper()
+	s, err := Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testStore{Store: s, t: t}
+}
+
+func (s *testStore) run() *testStore {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	s.stop = func() {
+		s.t.Helper()
+		cancel()
+		if err := errors.Join(<-done, s.Close()); err != nil {
+			s.t.Errorf("stop: %v", err)
+		}
+	}
+	return s
+}
+
+// save waits until the records are durable.
+func (s *testStore) save(records ...node.Record) {
+	done := make(chan struct{})
+	s.Save(records, false, func() { close(done) })
+	<-done
+}
+
+func (s *testStore) put(st *State) {
+	done := make(chan struct{})
+	s.PutState(st, func() { close(done) })
+	<-done
+}
+
+// testSets are the sets of one small block.
+func testSets(t testing.TB, key ledger.SlotKey, n int) []*shred.Set {
+	t.Helper()
+	offset := uint16(1)
+	if key.IsUser() {
+		offset = 0
+	}
+	sh := shred.NewShredder(shred.Config{Key: key, ParentOffset: offset, Version: 1, Signer: signer})
+	var sets []*shred.Set
+	for i := range n {
+		made, err := sh.Shred(binary.LittleEndian.AppendUint64([]byte{byte(i)}, uint64(key)), uint8(i), i == n-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, made...)
+	}
+	return sets
+}
+
+func blockOf(sets []*shred.Set) node.BlockRecord {
+	r := node.BlockRecord{Key: sets[0].Key, ID: sets[len(sets)-1].Root}
+	for _, set := range sets {
+		r.Roots = append(r.Roots, set.Root)
+	}
+	if !r.Key.IsUser() {
+		r.Parent = ledger.BlockRef{Slot: r.Key.Slot() - 1, ID: ledger.Hash{1}}
+	}
+	return r
+}
+
+func records(sets []*shred.Set) []node.Record {
+	var out []node.Record
+	for _, set := range sets {
+		out = append(out, node.SetRecord{Set: set})
+	}
+	return append(out, blockOf(sets))
+}
+
+func (s *testStore) checkBlock(sets []*shred.Set) {
+	s.t.Helper()
+	want := blockOf(sets)
+	got, err := s.Block(want.Key, want.ID)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		s.t.Errorf("block %s: %+v, %v", want.Key, got, err)
+	}
+	if roots, ok := s.Spine(want.Key, want.ID); !ok || !slices.Equal(roots, want.Roots) {
+		s.t.Errorf("spine of %s: %t", want.Key, ok)
+	}
+	if root, ok := s.Highest(want.Key); !ok || root != want.ID {
+		s.t.Errorf("highest of %s: %s, %t", want.Key, root, ok)
+	}
+	for _, set := range sets {
+		raw, ok := s.Set(set.Key, set.Root)
+		if !ok || len(raw) != shred.SetSize {
+			s.t.Errorf("set %d of %s: %d shreds, %t", set.Index, set.Key, len(raw), ok)
+			continue
+		}
+		for i := range raw {
+			if !bytes.Equal(raw[i], set.Shreds[i]) {
+				s.t.Errorf("shred %d of set %d of %s differs", i, set.Index, set.Key)
+			}
+		}
+	}
+}
+
+func TestSavedIsReadableAtOnceAndAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, testOptions(dir))
+	leader, user := testSets(t, ledger.Slot(5).Key(), 3), testSets(t, ledger.UserKey(11, 2), 2)
+	s.Save(records(leader), true, nil) // Run is not on: nothing is written yet
+	s.Save(records(user), true, nil)
+	s.checkBlock(leader)
+	s.checkBlock(user)
+	s.run()
+	evidence := node.EvidenceRecord{Key: user[0].Key, A: user[0].Shreds[0], B: user[1].Shreds[0]}
+	root := ledger.BlockRef{Slot: 5, ID: leader[2].Root}
+	s.save(evidence, node.RootRecord{Block: root}, node.TowerRecord{Bytes: []byte("tower")},
+		node.BegunRecord{Key: ledger.Slot(6).Key()}, node.BegunRecord{Key: ledger.UserKey(13, 1)})
+	s.checkBlock(leader)
+	s.stop()
+
+	s = openTest(t, testOptions(dir))
+	defer s.Close()
+	s.checkBlock(leader)
+	s.checkBlock(user)
+	if got, err := s.Root(); err != nil || got != root {
+		t.Errorf("root %v, %v", got, err)
+	}
+	if got := s.Tower(); string(got) != "tower" {
+		t.Errorf("tower %q", got)
+	}
+	if got, want := s.Begun(), []ledger.SlotKey{6, ledger.UserKey(13, 0)}; !slices.Equal(got, want) {
+		t.Errorf("begun %v, want %v", got, want)
+	}
+	first, last, shreds, ok, err := s.Bounds()
+	if err != nil || !ok || first != 5 || last != 5 || shreds != 5*shred.SetSize {
+		t.Errorf("bounds %d…%d, %d shreds, %t, %v", first, last, shreds, ok, err)
+	}
+	var kinds []Kind
+	for e, err := range s.Entries(0, 5) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, e.Kind)
+		if e.Kind == KindEvidence {
+			if got, err := e.Evidence(); err != nil || !reflect.DeepEqual(got, evidence) {
+				t.Errorf("evidence %v, %v", got, err)
+			}
+		}
+	}
+	if string(kindsOf(kinds)) != "BBESSSSS" {
+		t.Errorf("entries %q", kindsOf(kinds))
+	}
+	if _, err := s.LoadSet(5, ledger.Hash{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("absent set: %v", err)
+	}
+	if _, ok := s.Highest(77); ok {
+		t.Error("highest of an absent slot")
+	}
+}
+
+func kindsOf(kinds []Kind) []byte {
+	var b []byte
+	for _, k := range kinds {
+		b = append(b, byte(k))
+	}
+	return b
+}
+
+func TestGroupsKeepTheOrder(t *testing.T) {
+	s := openTest(t, testOptions(t.TempDir()))
+	const n = 300
+	done := make(chan int, n)
+	for i := range n { // before Run, so that one group takes many
+		s.Save([]node.Record{
+			node.RootRecord{Block: ledger.BlockRef{Slot: ledger.Slot(i)}},
+			node.TowerRecord{Bytes: binary.LittleEndian.AppendUint32(nil, uint32(i))},
+		}, i%3 == 0, func() { done <- i })
+	}
+	s.run()
+	for i := range n {
+		if got := <-done; got != i {
+			t.Fatalf("save %d done, want %d", got, i)
+		}
+	}
+	if commits := s.Stats().Commits.Load(); commits > n/10 {
+		t.Errorf("%d saves in %d commits", n, commits)
+	}
+	s.stop()
+	root, err := openRoot(s.opt)
+	if err != nil || root.Slot != n-1 {
+		t.Errorf("root %v, %v", root, err)
+	}
+}
+
+func openRoot(opt Options) (ledger.BlockRef, error) {
+	s, err := Open(opt)
+	if err != nil {
+		return ledger.BlockRef{}, err
+	}
+	root, err := s.Root()
+	return root, errors.Join(err, s.Close())
+}
+
+func TestLazySavesBecomeDurable(t *testing.T) {
+	s := openTest(t, testOptions(t.TempDir())).run()
+	defer s.stop()
+	done := make(chan struct{})
+	s.Save(records(testSets(t, 1, 1)), true, func() { close(done) })
+	<-done
+}
+
+func TestLedgerOfAnotherGenesis(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	openTest(t, opt).run().stop()
+	opt.Genesis = ledger.Hash{8}
+	if _, err := Open(opt); !errors.Is(err, ErrOtherGenesis) {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+func TestLedgerInUse(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt)
+	defer s.Close()
+	if _, err := Open(opt); !errors.Is(err, ErrInUse) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if _, err := OpenReadOnly(opt.Dir); !errors.Is(err, ErrInUse) {
+		t.Errorf("opened to read: %v", err)
+	}
+	if _, err := OpenReadOnly(t.TempDir()); !errors.Is(err, ErrNoLedger) {
+		t.Errorf("opened nothing: %v", err)
+	}
+}
+
+func TestDiskMustHaveRoom(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	opt.FreeMin = 1 << 60
+	if _, err := Open(opt); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+func TestTowerFile(t *testing.T) {
+	made := func(t *testing.T) (Options, string) {
+		opt := testOptions(t.TempDir())
+		s := openTest(t, opt).run()
+		s.save(node.TowerRecord{Bytes: []byte("first")})
+		s.save(node.TowerRecord{Bytes: []byte("second")})
+		s.stop()
+		return opt, filepath.Join(opt.Dir, towerName)
+	}
+	t.Run("every truncation and every flipped byte is found", func(t *testing.T) {
+		opt, path := made(t)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range whole {
+			flipped := bytes.Clone(whole)
+			flipped[i] ^= 1
+			for _, b := range [][]byte{whole[:i], flipped} {
+				if err := os.WriteFile(path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := readMemory(opt.Dir); !errors.Is(err, ErrTower) {
+					t.Fatalf("byte %d: %v", i, err)
+				}
+			}
+		}
+		if _, err := Open(opt); !errors.Is(err, ErrTower) {
+			t.Errorf("opened with a damaged tower: %v", err)
+		}
+	})
+	t.Run("missing", func(t *testing.T) {
+		opt, path := made(t)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(opt); !errors.Is(err, ErrTower) {
+			t.Errorf("opened without its tower: %v", err)
+		}
+	})
+	t.Run("the generation before is kept", func(t *testing.T) {
+		opt, path := made(t)
+		if err := os.Rename(filepath.Join(opt.Dir, towerPrevious), path); err != nil {
+			t.Fatal(err)
+		}
+		s := openTest(t, opt)
+		defer s.Close()
+		if got := s.Tower(); string(got) != "first" {
+			t.Errorf("tower %q", got)
+		}
+	})
+	t.Run("outlives its ledger", func(t *testing.T) {
+		opt, _ := made(t)
+		if err := os.RemoveAll(filepath.Join(opt.Dir, databaseName)); err != nil {
+			t.Fatal(err)
+		}
+		s := openTest(t, opt)
+		defer s.Close()
+		if got := s.Tower(); string(got) != "second" {
+			t.Errorf("tower %q", got)
+		}
+	})
+	t.Run("witnesses that the ledger lost its end", func(t *testing.T) {
+		opt, _ := made(t)
+		m, _, err := readMemory(opt.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.commit++
+		if err := writeMemory(opt.Dir, &m); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(opt); !errors.Is(err, ErrLost) {
+			t.Errorf("opened: %v", err)
+		}
+	})
+}
+
+func TestEmptyFilesOfAKillAreSwept(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt).run()
+	sets := testSets(t, 3, 1)
+	s.save(records(sets)...)
+	s.stop()
+	for _, name := range []string{"00042.mem", "000042.vlog"} {
+		if err := os.WriteFile(filepath.Join(opt.Dir, databaseName, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openTest(t, opt)
+	defer s.Close()
+	s.checkBlock(sets)
+}
+
+func TestPrivateDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ledger")
+	openTest(t, testOptions(dir)).run().stop()
+	for _, path := range []string{dir, filepath.Join(dir, databaseName)} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestPruneDeletesTheOldestSlotsThatNothingNeeds(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	opt.ShredsMax = 6 * shred.SetSize
+	s := openTest(t, opt).run()
+	var blocks [][]*shred.Set
+	for slot := ledger.Slot(1); slot <= 10; slot++ {
+		blocks = append(blocks, testSets(t, slot.Key(), 1))
+		s.save(records(blocks[slot-1])...)
+	}
+	if first, _, shreds, _, err := s.Bounds(); err != nil || first != 1 || shreds != 10*shred.SetSize {
+		t.Errorf("before any state: from slot %d, %d shreds, %v", first, shreds, err)
+	}
+	state := testState(7, nil, nil)
+	state.Keep = 4
+	s.put(state)
+	s.save() // a commit after the state
+	s.stop() // and its pruning
+	s = openTest(t, opt).run()
+	if first, last, shreds, _, err := s.Bounds(); err != nil || first != 4 || last != 10 || shreds != 7*shred.SetSize {
+		t.Errorf("needed from 4 on: %d…%d, %d shreds, %v", first, last, shreds, err)
+	}
+	state = testState(9, nil, nil)
+	state.Keep = 9
+	s.put(state)
+	s.save()
+	s.stop()
+	s = openTest(t, opt)
+	defer s.Close()
+	if first, last, shreds, _, err := s.Bounds(); err != nil || first != 5 || last != 10 || shreds != 6*shred.SetSize {
+		t.Errorf("at most 6 sets: %d…%d, %d shreds, %v", first, last, shreds, err)
+	}
+	for _, sets := range blocks[4:] {
+		s.checkBlock(sets)
+	}
+}
+
+func TestDamageIsFound(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt).run()
+	sets := testSets(t, 3, 1)
+	s.save(records(sets)...)
+	s.stop()
+	for _, test := range []struct {
+		kind   Kind
+		offset int
+		mend   bool
+	}{{KindSet, 0, false}, {KindBlock, 0, false}, {KindSet, 100, true}, {KindSet, 20*shred.DataSize + 500, true}} {
+		var entry Entry
+		r, err := OpenReadOnly(opt.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Genesis() != genesis {
+			t.Errorf("genesis %s", r.Genesis())
+		}
+		for e := range r.Entries(0, 10) {
+			if e.Kind == test.kind {
+				entry = e
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := Damage(opt.Dir, &entry, test.offset, test.mend); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = OpenReadOnly(opt.Dir); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for e, err := range r.Entries(0, 10) {
+			if err == nil && e.Kind == KindSet {
+				_, err = e.Set()
+			}
+			found = found || errors.Is(err, ErrCorrupt) && e.Kind == test.kind && e.Hash == entry.Hash
+		}
+		if !found {
+			t.Errorf("%+v: not found", test)
+		}
+		if _, ok := r.Set(3, sets[0].Root); ok && test.kind == KindSet {
+			t.Errorf("%+v: served to peers", test)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := Damage(opt.Dir, &entry, test.offset, true); err != nil { // flipped back
+			t.Fatal(err)
+		}
+	}
+	s = openTest(t, opt)
+	defer s.Close()
+	s.checkBlock(sets)
+}
+
+// testState is a state with a chain of blocks, the last of which is the root.
+func testState(root ledger.Slot, accounts []bank.KeyedAccount, blocks []Executed) *State {
+	ref := ledger.BlockRef{Slot: root, ID: ledger.Hash{byte(root)}}
+	if blocks == nil {
+		blocks = []Executed{{Past: bank.Past{Ref: ref, BankHash: ledger.Hash{1, byte(root)}}}}
+	}
+	return &State{Root: ref, Height: uint64(root), Node: []byte("node"), Accounts: accounts, Blocks: blocks}
+}
+
+func TestStateIsLoadedAsItWas(t *testing.T) {
+	rng := testkit.Rand(t)
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt).run()
+	want := map[ledger.Pubkey]*bank.Account{}
+	var past []bank.Past
+	var newest Executed
+	for root := ledger.Slot(1); root <= 12; root++ {
+		var changed []bank.KeyedAccount
+		for i := range 40 {
+			key := ledger.Pubkey{byte(i)}
+			if rng.IntN(3) > 0 {
+				continue
+			}
+			a := randomAccount(rng)
+			changed = append(changed, bank.KeyedAccount{Key: key, Account: a})
+			want[key] = a
+		}
+		newest = randomExecuted(rng, root)
+		if len(past) > 0 {
+			newest.Link.Parent = past[len(past)-1].BankHash
+		}
+		past = append(past, newest.Past)
+		s.put(testState(root, changed, []Executed{newest}))
+		if root%4 == 0 {
+			s.stop()
+			s = openTest(t, opt)
+			checkState(t, s, root, want, past)
+			s.run()
+		}
+	}
+	s.stop()
+	s = openTest(t, opt)
+	defer s.Close()
+	got, err := s.Executed(newest.Ref)
+	if err != nil || !reflect.DeepEqual(got, newest) {
+		t.Errorf("executed block %v: %v", newest.Ref, err)
+	}
+	versions := 0
+	if err := s.keys([]byte{keyAccount}, func(k []byte) bool {
+		if len(k) == accountKeySize {
+			versions++
+		}
+		return true
+	}); err != nil || versions != len(want) {
+		t.Errorf("%d versions of %d accounts, %v", versions, len(want), err)
+	}
+}
+
+func checkState(t *testing.T, s *testStore, root ledger.Slot, want map[ledger.Pubkey]*bank.Account, past []bank.Past) {
+	t.Helper()
+	l, ok, err := s.LoadState(5)
+	if err != nil || !ok {
+		t.Fatalf("no state: %v", err)
+	}
+	if l.Root.Slot != root || l.Height != uint64(root) || string(l.Node) != "node" {
+		t.Errorf("root %v, height %d, node %q", l.Root, l.Height, l.Node)
+	}
+	if len(l.Accounts) != len(want) {
+		t.Errorf("%d accounts, want %d", len(l.Accounts), len(want))
+	}
+	for i, a := range l.Accounts {
+		if i > 0 && bytes.Compare(l.Accounts[i-1].Key[:], a.Key[:]) >= 0 {
+			t.Error("accounts not sorted")
+		}
+		w := want[a.Key]
+		if (a.Account == nil) != (w == nil) || w != nil && !w.Equal(a.Account) {
+			t.Errorf("account %s differs", a.Key)
+		}
+	}
+	if w := past[max(0, len(past)-5):]; !reflect.DeepEqual(l.Past, w) {
+		t.Errorf("past of %d blocks, want %d, or they differ", len(l.Past), len(w))
+	}
+}
+
+func randomAccount(rng *rand.Rand) *bank.Account {
+	if rng.IntN(5) == 0 {
+		return nil
+	}
+	size := rng.IntN(100)
+	if rng.IntN(10) == 0 {
+		size = rng.IntN(3 * pieceMax) // several pieces
+	}
+	a := &bank.Account{Lamports: ledger.Lamports(rng.Uint64() | 1), Executable: rng.IntN(2) == 0, RentEpoch: rng.Uint64(), Data: make([]byte, size)}
+	for i := range a.Data {
+		a.Data[i] = byte(rng.Uint32())
+	}
+	return a
+}
+
+func randomExecuted(rng *rand.Rand, slot ledger.Slot) Executed {
+	ref := ledger.BlockRef{Slot: slot, ID: ledger.Hash{byte(slot)}}
+	x := Executed{Past: bank.Past{Ref: ref, LastPoH: ledger.Hash{2, byte(slot)}, BankHash: ledger.Hash{3, byte(slot)}}}
+	x.Link = bank.Link{Signatures: rng.Uint64(), LastPoH: x.LastPoH, Receipts: ledger.Hash{4}, Delta: ledger.Hash{5}, Accounts: ledger.Hash{6}, HardForks: 1}
+	for range rng.IntN(3) {
+		x.Nonces = append(x.Nonces, ledger.Pubkey{byte(rng.Uint32())})
+	}
+	for range rng.IntN(20) {
+		r := bank.Receipt{
+			Outcome: bank.Outcome(rng.IntN(7)), MessageHash: ledger.Hash{byte(rng.Uint32())}, Signature: ledger.Signature{byte(rng.Uint32())},
+			U: ledger.UserSlot(rng.Uint64()), Lane: 3, Index: rng.Uint32(), Fee: 5000, Units: 150,
+		}
+		if r.Outcome == bank.Failed {
+			r.Error = &ledger.TransactionError{Kind: ledger.AccountNotFound}
+		}
+		if r.Outcome.Processed() {
+			x.Processed = append(x.Processed, r.MessageHash)
+		}
+		x.Receipts = append(x.Receipts, r)
+	}
+	return x
+}
+
+// A crash between the accounts of a state and its head leaves the state
+// before.
+func TestHalfWrittenStateDoesNotCount(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt).run()
+	key := ledger.Pubkey{1}
+	first := &bank.Account{Lamports: 1}
+	s.put(testState(1, []bank.KeyedAccount{{Key: key, Account: first}}, nil))
+	s.stop()
+
+	s = openTest(t, opt)
+	w := &writer{batch: s.db.NewWriteBatch()}
+	w.put(accountKey(key, 2), appendAccount(nil, &bank.Account{Lamports: 2}))
+	w.put(accountKey(ledger.Pubkey{2}, 2), appendAccount(nil, &bank.Account{Data: make([]byte, 2*pieceMax)}))
+	if err := errors.Join(w.err, w.batch.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time nothing of it is left
+		l, ok, err := s.LoadState(1)
+		if err != nil || !ok || l.Root.Slot != 1 || len(l.Accounts) != 1 || !l.Accounts[0].Account.Equal(first) {
+			t.Fatalf("loaded %+v, %t, %v", l, ok, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openTest(t, opt)
+		if n := s.countAccounts(); n != 1 {
+			t.Errorf("%d account entries left", n)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// countAccounts counts the entries of accounts, pieces included.
+func (s *testStore) countAccounts() (n int) {
+	if err := s.keys([]byte{keyAccount}, func([]byte) bool { n++; return true }); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+func FuzzParse(f *testing.F) {
+	x := randomExecuted(rand.New(rand.NewPCG(1, 2)), 3)
+	f.Add(appendExecuted(nil, &x))
+	f.Add(appendAccount(nil, &bank.Account{Lamports: 3, Data: []byte{1}}))
+	f.Add((&memory{commit: 1, tower: []byte{1}}).append(nil))
+	f.Add(appendBlock(nil, &node.BlockRecord{Roots: []ledger.Hash{{1}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		key := blockKey(3, ledger.Hash{1})
+		if x, err := parseExecuted(key, b); err == nil {
+			if again := appendExecuted(nil, &x); !bytes.Equal(again, b) {
+				t.Errorf("executed block: %x became %x", b, again)
+			}
+		}
+		if a, err := parseAccount(key, b); err == nil {
+			if again := appendAccount(nil, a); !bytes.Equal(again, b) {
+				t.Errorf("account: %x became %x", b, again)
+			}
+		}
+		if m, err := parseMemory(b); err == nil {
+			if again := m.append(nil); !bytes.Equal(again, b) {
+				t.Errorf("tower file: %x became %x", b, again)
+			}
+		}
+		if r, err := parseBlock(key, b); err == nil {
+			if again := appendBlock(nil, &r); !bytes.Equal(again, b) {
+				t.Errorf("block: %x became %x", b, again)
+			}
+		}
+	})
+}
+
+// child saves for ever and prints the number of each save that is durable.
+func child(dir string) error {
+	s, err := Open(testOptions(dir))
+	if err != nil {
+		return err
+	}
+	root, err := s.Root()
+	if err != nil {
+		return err
+	}
+	running := make(chan error, 1)
+	go func() { running <- s.Run(context.Background()) }()
+	for n := uint64(root.Slot) + 1; ; n++ {
+		done := make(chan struct{})
+		s.Save([]node.Record{
+			node.EvidenceRecord{Key: ledger.SlotKey(n), A: make([]byte, 10_000)},
+		}, true, nil)
+		s.Save([]node.Record{
+			node.RootRecord{Block: ledger.BlockRef{Slot: ledger.Slot(n)}},
+			node.TowerRecord{Bytes: binary.LittleEndian.AppendUint64(nil, n)},
+		}, false, func() { close(done) })
+		select {
+		case <-done:
+			fmt.Println(n)
+		case err := <-running:
+			return err
+		}
+	}
+}
+
+func TestKilledAtAnyMomentNothingDurableIsLost(t *testing.T) {
+	rng := testkit.Rand(t)
+	dir := t.TempDir()
+	last := uint64(0)
+	for range 8 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for stop := last + 1 + uint64(rng.IntN(60)); last < stop && lines.Scan(); {
+			if last, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() {
+			if n, err := strconv.ParseUint(lines.Text(), 10, 64); err == nil {
+				last = n
+			}
+		}
+		if _, err := io.Copy(io.Discard, out); err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("child ended by itself")
+		}
+		s := openTest(t, testOptions(dir))
+		root, err := s.Root()
+		if err != nil || uint64(root.Slot) < last {
+			t.Errorf("root %d after save %d was durable, %v", root.Slot, last, err)
+		}
+		if tower := s.Tower(); len(tower) != 8 || binary.LittleEndian.Uint64(tower) < last || binary.LittleEndian.Uint64(tower) > uint64(root.Slot) {
+			t.Errorf("tower %x after save %d was durable, root %d", tower, last, root.Slot)
+		}
+		for e, err := range s.Entries(0, root.Slot) {
+			if err != nil {
+				t.Errorf("entry of slot %d: %v", e.Slot, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -43,12 +43,7 @@ type Builder struct {
 
 	ticks   int // closed
 	entries []ledger.Entry
-	size    int // bytes of entries as a batch
-	// Used of the limits, by everything recorded so far.
-	cost    uint64
-	count   int
-	payload int
-	sets    int
+	used    usage
 
 	// Transactions are what the block holds, in order: they go back into the
 	// pool if the block is not recorded.
@@ -60,10 +55,9 @@ type Builder struct {
 func NewBuilder(cfg Config) *Builder {
 	signer := ledger.Pubkey(cfg.Signer.Public().(ed25519.PublicKey))
 	return &Builder{
-		cfg:   cfg,
-		chain: poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
-		size:  batchOverhead,
-
+		cfg:    cfg,
+		chain:  poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
+		used:   usage{size: batchOverhead},
 		packed: make(map[ledger.Hash]bool),
 		shredder: shred.NewShredder(shred.Config{
 			Key:     ledger.UserKey(cfg.U, cfg.Lane),
@@ -92,35 +86,100 @@ func (b *Builder) Done() bool { return b.ticks == ledger.TicksPerUserSlot }
 // Has tells whether the block holds a transaction with that message hash.
 func (b *Builder) Has(hash ledger.Hash) bool { return b.packed[hash] }
 
-// share returns the part of a limit that may be used by the end of the
-// current tick, so that a dear transaction which arrives late still finds
-// room.
-func (b *Builder) share(limit uint64) uint64 {
-	return limit * uint64(b.ticks+1) / ledger.TicksPerUserSlot
+// usage is what a block has used of its limits.
+type usage struct {
+	cost  uint64
+	count int
+	sets  int // made
+	sent  int // bytes of payload in them
+	size  int // bytes of the open batch, which becomes one set
+}
+
+// flush ends the open batch.
+func (u *usage) flush() { u.sets, u.sent, u.size = u.sets+1, u.sent+u.size, batchOverhead }
+
+// packing decides what of the pool goes into the current tick, exactly as
+// Pack records it then.
+type packing struct {
+	b       *Builder
+	used    usage
+	records uint64 // hashes left in which an entry may stand
+	entry   bool   // one is open
+}
+
+// add tells whether a transaction fits, and counts it if it does. One that
+// only the part of the limits forbids that is due by now holds up all cheaper
+// ones: else they would take what becomes due, tick by tick, and it would
+// never fit.
+func (k *packing) add(t *Pooled) Verdict {
+	used, records, entry := k.used, k.records, k.entry
+	n := len(t.Tx.Raw())
+	if used.size+entryHead(entry)+n > setPayload {
+		used.flush()
+		entry = false
+	}
+	if !entry {
+		if records == 0 {
+			return Full
+		}
+		records--
+	}
+	used.size += entryHead(entry) + n
+	used.cost += t.Cost
+	used.count++
+	switch {
+	case !k.b.within(&used, ledger.TicksPerUserSlot):
+		return Waits
+	case !k.b.within(&used, k.b.ticks+1):
+		return Full
+	}
+	k.used, k.records, k.entry = used, records, true
+	return Fits
+}
+
+// entryHead is the size that a transaction adds beside its own.
+func entryHead(open bool) int {
+	if open {
+		return 0
+	}
+	return entryOverhead
+}
+
+// within tells whether the block may have used so much by the end of so many
+// ticks: of each limit the same part as of its ticks, so that a dear
+// transaction which arrives late still finds room. Room for the ticks that are
+// missing is set aside.
+func (b *Builder) within(u *usage, ticks int) bool {
+	p := b.cfg.Params
+	share := func(limit uint64) uint64 { return limit * uint64(ticks) / ledger.TicksPerUserSlot }
+	const reserved = ledger.TicksPerUserSlot*entryOverhead + 2*batchOverhead
+	left := (ledger.TicksPerUserSlot - b.ticks) * entryOverhead
+	payload := min(p.PayloadMax, p.FECSetsMax*setPayload) - reserved
+	lastSet := u.sets+1 >= p.FECSetsMax
+	return u.cost <= share(b.cfg.CostMax) &&
+		u.count <= int(share(uint64(p.TransactionsMax))) &&
+		u.sent+u.size <= int(share(uint64(payload)))+b.ticks*entryOverhead &&
+		u.sets < p.FECSetsMax && (!lastSet || u.size+left <= setPayload)
 }
 
 // Pack records transactions of the pool, dearest first, as far as the limits
 // and the time passed allow. expiry judges a transaction by its blockhash.
 // The sets that became full are returned for broadcast.
 func (b *Builder) Pack(pool *Pool, expiry func(*Pooled) Verdict) ([]*shred.Set, error) {
-	p := b.cfg.Params
-	cost, count, payload, records := b.cost, b.count, b.payload+b.size, b.recordsLeft()
+	k := packing{b: b, used: b.used, records: b.recordsLeft()}
 	taken := pool.Take(func(t *Pooled) Verdict {
+		if b.packed[t.Hash] {
+			return Expired // sent again, meanwhile
+		}
 		if v := expiry(t); v != Fits {
 			return v
 		}
-		size := len(t.Tx.Raw()) + entryOverhead
-		if cost+t.Cost > b.share(b.cfg.CostMax) || count+1 > int(b.share(uint64(p.TransactionsMax))) ||
-			payload+size > b.payloadMax() || records == 0 {
-			return Waits
-		}
-		cost, count, payload, records = cost+t.Cost, count+1, payload+size, records-1
-		return Fits
+		return k.add(t)
 	})
 	var out []*shred.Set
 	for len(taken) > 0 {
 		// One entry takes what fits into the open batch, which fills one set.
-		n, size := 0, b.size+entryOverhead
+		n, size := 0, b.used.size+entryOverhead
 		for n < len(taken) && size+len(taken[n].Tx.Raw()) <= setPayload {
 			size += len(taken[n].Tx.Raw())
 			n++
@@ -140,15 +199,6 @@ func (b *Builder) Pack(pool *Pool, expiry func(*Pooled) Verdict) ([]*shred.Set, 
 	return out, nil
 }
 
-// payloadMax is the part of the payload limit that transactions may use by
-// now. The rest is for the ticks, and for the set that the last flush may
-// begin.
-func (b *Builder) payloadMax() int {
-	reserved := ledger.TicksPerUserSlot*entryOverhead + batchOverhead
-	limit := min(b.cfg.Params.PayloadMax, (b.cfg.Params.FECSetsMax-1)*setPayload) - reserved
-	return int(b.share(uint64(limit)))
-}
-
 // recordsLeft bounds the number of entries of this tick: its last hash is
 // the tick's own (FORMATS section 1).
 func (b *Builder) recordsLeft() uint64 {
@@ -160,14 +210,14 @@ func (b *Builder) recordsLeft() uint64 {
 
 func (b *Builder) record(txs []*Pooled) {
 	e := ledger.Entry{Transactions: make([]ledger.Transaction, len(txs))}
-	b.size += entryOverhead
+	b.used.size += entryOverhead
 	for i, t := range txs {
-		e.Transactions[i] = t.Tx
-		b.cost += t.Cost
-		b.size += len(t.Tx.Raw())
 		b.packed[t.Hash] = true
+		e.Transactions[i] = t.Tx
+		b.used.cost += t.Cost
+		b.used.size += len(t.Tx.Raw())
 	}
-	b.count += len(txs)
+	b.used.count += len(txs)
 	var ok bool
 	if e.NumHashes, e.Hash, ok = b.chain.Record(e.Mixin()); !ok {
 		panic("proposer: record where only a tick may stand")
@@ -180,7 +230,7 @@ func (b *Builder) record(txs []*Pooled) {
 // last set is returned, which gives the block's id.
 func (b *Builder) CloseTick() ([]*shred.Set, error) {
 	var out []*shred.Set
-	if b.size+entryOverhead > setPayload {
+	if b.used.size+entryOverhead > setPayload {
 		sets, err := b.flush(false)
 		if err != nil {
 			return nil, err
@@ -189,7 +239,7 @@ func (b *Builder) CloseTick() ([]*shred.Set, error) {
 	}
 	n, hash := b.chain.Tick()
 	b.entries = append(b.entries, ledger.Entry{NumHashes: n, Hash: hash})
-	b.size += entryOverhead
+	b.used.size += entryOverhead
 	b.ticks++
 	if !b.Done() {
 		return out, nil
@@ -200,13 +250,12 @@ func (b *Builder) CloseTick() ([]*shred.Set, error) {
 
 // flush shreds the entries that have not been sent.
 func (b *Builder) flush(last bool) ([]*shred.Set, error) {
-	batch := ledger.AppendEntries(make([]byte, 0, b.size), b.entries)
+	batch := ledger.AppendEntries(make([]byte, 0, b.used.size), b.entries)
 	sets, err := b.shredder.Shred(batch, uint8(min(b.ticks, ledger.TicksPerSlot-1)), last)
 	if err != nil {
 		return nil, fmt.Errorf("shred UserBlock %d/%d: %w", b.cfg.U, b.cfg.Lane, err)
 	}
-	b.payload += len(batch)
-	b.sets += len(sets)
-	b.entries, b.size = nil, batchOverhead
+	b.used.flush()
+	b.entries = nil
 	return sets, nil
 }

@@ -145,6 +145,7 @@ const (
 	Fits    Verdict = iota // pack it
 	Waits                  // leave it in the pool
 	Expired                // throw it away
+	Full                   // leave it, and all that are cheaper
 )
 
 // Any tells whether judge says of some transaction that it fits.
@@ -152,11 +153,12 @@ func (p *Pool) Any(judge func(*Pooled) Verdict) bool {
 	return slices.ContainsFunc(p.byBest, func(t *Pooled) bool { return judge(t) == Fits })
 }
 
-// Take removes and returns transactions, dearest first, for as long as judge
-// says that they fit. It stops at the first 256 that have to wait.
+// Take removes and returns the transactions of which judge says that they
+// fit, dearest first. It stops at Full, or when 256 have to wait.
 func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
 	var taken, waiting []*Pooled
-	for len(p.byBest) > 0 && len(waiting) < skipMax {
+	full := false
+	for len(p.byBest) > 0 && len(waiting) < skipMax && !full {
 		t := p.byBest[0]
 		switch judge(t) {
 		case Fits:
@@ -167,6 +169,8 @@ func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
 		case Waits:
 			heap.Pop(&p.byBest)
 			waiting = append(waiting, t)
+		case Full:
+			full = true
 		}
 	}
 	for _, t := range waiting {

@@ -112,7 +112,7 @@ func testPool(t *rapid.T) {
 		},
 		"take": func(t *rapid.T) {
 			for i := range 41 {
-				verdicts[testHash("message", i)] = proposer.Verdict(rapid.IntRange(0, 2).Draw(t, "verdict"))
+				verdicts[testHash("message", i)] = proposer.Verdict(rapid.IntRange(0, 3).Draw(t, "verdict"))
 			}
 			any := slices.ContainsFunc(m.list, func(x *proposer.Pooled) bool { return judge(x) == proposer.Fits })
 			if p.Any(judge) != any {
@@ -120,12 +120,13 @@ func testPool(t *rapid.T) {
 			}
 			var want []*proposer.Pooled
 			for _, x := range m.sorted() {
-				v := judge(x)
-				if v != proposer.Waits {
+				if v := judge(x); v == proposer.Full {
+					break
+				} else if v != proposer.Waits {
 					m.remove(x)
-				}
-				if v == proposer.Fits {
-					want = append(want, x)
+					if v == proposer.Fits {
+						want = append(want, x)
+					}
 				}
 			}
 			if got := p.Take(judge); !slices.Equal(got, want) {

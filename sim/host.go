@@ -73,7 +73,7 @@ func (h *host) step(ev node.Event) error {
 		q := queued{effect: e}
 		var raw []byte
 		if send, ok := e.(node.Send); ok {
-			raw = node.EncodeMessage(nil, send.Msg)
+			raw = node.EncodeMessage(make([]byte, 0, 1+shred.CodeSize), send.Msg)
 			q.frame = &frame{raw: raw}
 		}
 		h.sim.trace.effect(h.index, h.sim.now, e, raw)

@@ -64,8 +64,13 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newAirdropCommand(),
 		newBalanceCommand(),
+		newDevnetCommand(),
+		newGenesisCommand(),
 		newKeygenCommand(),
+		newLedgerCommand(),
+		newSimCommand(),
 		newTransferCommand(),
+		newValidatorCommand(),
 	)
 	return root
 }

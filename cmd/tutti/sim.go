@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,12 +34,12 @@ func newSimCommand() *cobra.Command {
 			}
 			var err error
 			if cfg.Params.Execution, err = cluster.ParseExecution(execution); err != nil {
-				return err
+				return usage("%w", err)
 			}
 			for _, n := range nudges {
 				nudge, err := parseNudge(n)
 				if err != nil {
-					return err
+					return usage("%w", err)
 				}
 				cfg.Network.Nudges = append(cfg.Network.Nudges, nudge)
 			}
@@ -63,6 +64,9 @@ func newSimCommand() *cobra.Command {
 
 func runSim(cmd *cobra.Command, cfg sim.Config) error {
 	s, err := sim.New(cfg)
+	if errors.Is(err, sim.ErrConfig) {
+		return usage("%w", err)
+	}
 	if err != nil {
 		return err
 	}

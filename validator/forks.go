@@ -191,8 +191,10 @@ func (f *Forks) Root() *Block { return f.root }
 // Block returns the block, or nil.
 func (f *Forks) Block(ref ledger.BlockRef) *Block { return f.blocks[ref] }
 
-// ByPoH returns a block whose last PoH hash that is, or nil. Blocks that
-// share one have the same ticks and thus the same blockhashes below.
+// ByPoH returns the first block that came whose last PoH hash that is, or
+// nil. Blocks that share one have the same ticks and records, but not always
+// the same ancestors: a run of bare ticks can be a skipped slot or an empty
+// block. Who needs the one on a certain fork asks for its Anchor.
 func (f *Forks) ByPoH(hash ledger.Hash) *Block {
 	if found := f.byPoH[hash]; len(found) > 0 {
 		return found[0]

@@ -209,3 +209,26 @@ func TestEqualPoH(t *testing.T) {
 		t.Errorf("by hash after the other was rooted: %v", got)
 	}
 }
+
+// TestEqualPoHOtherAncestors: a skipped slot and an empty block are the same
+// ticks, so two blocks can share their last hash and differ in blockhashes and
+// in lag. On a fork the anchor is never in doubt.
+func TestEqualPoHOtherAncestors(t *testing.T) {
+	w := newWorld(t, 1)
+	long := w.grow(w.genesis, 2)
+	short, err := w.block(2, w.genesis, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if long.LastPoH != short.LastPoH || long.ID == short.ID {
+		t.Fatal("not twins")
+	}
+	if len(long.Blockhashes(validator.BlockhashAge)) != 3 || len(short.Blockhashes(validator.BlockhashAge)) != 2 || long.Lag != 2 || short.Lag != 1 {
+		t.Errorf("lags %d, %d", long.Lag, short.Lag)
+	}
+	for _, tip := range []*validator.Block{long, short} {
+		if got := w.grow(tip, 3).Anchor(tip.LastPoH); got != tip {
+			t.Errorf("anchor on the fork of %v: %v", tip.BlockRef, got)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (b *Ballots) Count(block ledger.Slot, stakes *Stakes, votes []ledger.Vote, 
 		kept = kept[1:]
 	}
 	next.reports = append(slices.Clone(kept), reports{block, made})
-	next.executed = next.quantile(func(s *VoteState) ledger.Slot { return s.Report().Slot })
+	next.executed = next.reported()
 	return next, refused
 }
 
@@ -146,6 +146,11 @@ func (b *Ballots) Rooted() ledger.Slot {
 		root, _ := s.Root()
 		return root
 	})
+}
+
+// reported returns e(b).
+func (b *Ballots) reported() ledger.Slot {
+	return b.quantile(func(s *VoteState) ledger.Slot { return s.Report().Slot })
 }
 
 // quantile returns the highest slot that more than two thirds of the stake

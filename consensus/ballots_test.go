@@ -2,6 +2,8 @@ package consensus
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"tutti/internal/testkit"
@@ -112,5 +114,90 @@ func TestRetiredVotesStayOld(t *testing.T) {
 	v.Authority = account("z")
 	if _, refused = b.Count(65, three, []ledger.Vote{v}, fork); refused[0] != ErrAuthority {
 		t.Fatal(refused)
+	}
+}
+
+// TestBallotsBytes: what is read back is what was written, through epochs in
+// which accounts lose their stake, and it counts later votes alike.
+func TestBallotsBytes(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 4 {
+		lists := []string{"a=4 b=3 c=2 d=1", "b=3 d=3 e=1", "a=1 d=3 c=9"}
+		b, stakes := NewBallots(NewStakes(stakesOf(0, lists[0]))), NewStakes(stakesOf(0, lists[0]))
+		fork := NewLineage(block("0"))
+		for slot := 1; slot < 200; slot++ {
+			if slot%60 == 0 {
+				stakes = NewStakes(stakesOf(uint64(slot/60), lists[slot/60%len(lists)]))
+			}
+			var votes []ledger.Vote
+			for _, it := range stakes.Items {
+				j, ok := b.Stakes().Voter(it.VoteAccount)
+				if !ok || rng.IntN(3) == 0 {
+					continue
+				}
+				tw := NewTowerFrom(it.VoteAccount, block("0"), b.State(j), fork)
+				tw.root.Slot, _ = b.State(j).Root()
+				if tip := fork.Tip(); tip.Slot > 0 {
+					tw.Record(tip)
+					v := ledger.Vote{Account: it.VoteAccount, Authority: it.VoteAccount}
+					tw.Fill(&v)
+					v.BankSlot = ledger.Slot(rng.IntN(slot))
+					v.BankHash = value(fmt.Sprint(v.BankSlot))
+					votes = append(votes, v)
+				}
+			}
+			parsed, err := ParseBallots(b.Append(nil), b.stakes)
+			if err != nil || !reflect.DeepEqual(parsed, b) {
+				t.Fatalf("slot %d: %v\n%+v\n%+v", slot, err, parsed, b)
+			}
+			again := NewLineage(fork.Refs()...)
+			next, _ := parsed.Count(ledger.Slot(slot), stakes, votes, again)
+			b, _ = b.Count(ledger.Slot(slot), stakes, votes, fork)
+			if !reflect.DeepEqual(next, b) {
+				t.Fatalf("slot %d: the vote state that was read counts otherwise", slot)
+			}
+			fork = fork.Extend(block(fmt.Sprint(slot)))
+		}
+	}
+}
+
+// TestBallotsBytesRefused: bytes that Append does not write.
+func TestBallotsBytesRefused(t *testing.T) {
+	one, two := NewStakes(stakesOf(0, "a=2 b=1")), NewStakes(stakesOf(1, "b=1"))
+	v := voteOf(0, tower(5, 1))
+	v.Account, v.Authority = account("a"), account("a")
+	b, _ := NewBallots(one).Count(30, one, []ledger.Vote{v}, line(0, 40))
+	good := b.Append(nil)
+	if _, err := ParseBallots(good, one); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(b []byte) []byte{
+		"nothing":          func([]byte) []byte { return nil },
+		"version":          func(b []byte) []byte { b[0]++; return b },
+		"cut short":        func(b []byte) []byte { return b[:len(b)-1] },
+		"a byte more":      func(b []byte) []byte { return append(b, 0) },
+		"fewer voters":     func(b []byte) []byte { b[1] = 1; return b },
+		"too many voters":  func(b []byte) []byte { b[4] = 0xff; return b },
+		"other voter":      func(b []byte) []byte { b[5]++; return b },
+		"too many votes":   func(b []byte) []byte { b[37] = LockoutsMax + 1; return b },
+		"no confirmations": func(b []byte) []byte { b[46] = 0; return b },
+	} {
+		if _, err := ParseBallots(change(slices.Clone(good)), one); err == nil {
+			t.Errorf("%s: read", name)
+		}
+	}
+	if _, err := ParseBallots(good, two); err == nil {
+		t.Error("stakes of another epoch: read")
+	}
+}
+
+// TestRefs: a lineage is made again of its blocks.
+func TestRefs(t *testing.T) {
+	for _, n := range []int{1, chunkLen, chunkLen + 1, AncestorsMax, AncestorsMax + 100} {
+		l := line(0, ledger.Slot(n-1))
+		again := NewLineage(l.Refs()...)
+		if again.Len() != l.Len() || again.Tip() != l.Tip() || again.Oldest() != l.Oldest() {
+			t.Fatalf("%d blocks: %d from %d, want %d from %d", n, again.Len(), again.Oldest(), l.Len(), l.Oldest())
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,8 +12,9 @@ import (
 
 // The bytes of a fork's vote state, little-endian:
 //
-//	version u8 | executed slot u64
-//	voters u32 × (vote account 32 | state)      those of the epoch, then retired
+//	version u8
+//	voters u32 × (vote account 32 | state)      those of the epoch in its order,
+//	                                            then retired ones, sorted
 //	blocks u32 × (slot u64 | reports u32 × (vote account 32 | bank slot u64 | BankHash 32))
 //	state = lockouts u8 × (slot u64 | confirmations u8) | root u64, 2⁶⁴−1 for none |
 //	        bank slot u64 | BankHash 32             without lockouts nothing follows
@@ -28,7 +30,6 @@ var ErrBallotsCorrupt = errors.New("vote state: corrupt")
 // one that counts every later vote alike.
 func (b *Ballots) Append(dst []byte) []byte {
 	dst = append(dst, ballotsVersion)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(b.executed))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(b.states)+len(b.retired)))
 	for i, s := range b.states {
 		account := b.stakes.Items[i].VoteAccount
@@ -68,50 +69,70 @@ func (s *VoteState) append(dst []byte) []byte {
 	return appendReport(binary.LittleEndian.AppendUint64(dst, root), s.report)
 }
 
-// ParseBallots reads exactly the bytes of one vote state. stakes are those of
-// the epoch of its block; voters without stake in it are retired.
+// ParseBallots reads exactly the bytes of one vote state, as Append writes
+// them. stakes are those of the epoch of its block. The error is
+// ErrBallotsCorrupt or names a version that this program does not know.
 func ParseBallots(b []byte, stakes *Stakes) (*Ballots, error) {
 	r := ballotsReader{b: b}
-	if v := r.take(1)[0]; v != ballotsVersion {
-		return nil, fmt.Errorf("vote state: version %d is not known", v)
+	if v := r.take(1)[0]; v != ballotsVersion && !r.bad {
+		return nil, fmt.Errorf("vote state: version %d, know %d", v, ballotsVersion)
 	}
 	out := NewBallots(stakes)
-	out.executed = ledger.Slot(r.u64())
-	for range r.count(32 + 1) {
-		account := r.account()
-		state := r.state()
-		if i, ok := stakes.Voter(account); ok {
-			out.states[i] = state
-		} else if state != nil {
-			out.retired = append(out.retired, retired{account, state})
+	n := r.count(32 + 1)
+	if n < stakes.Len() {
+		return nil, ErrBallotsCorrupt
+	}
+	for i := range out.states {
+		if r.account() != stakes.Items[i].VoteAccount {
+			return nil, ErrBallotsCorrupt
 		}
+		out.states[i] = r.state()
+	}
+	for range n - stakes.Len() {
+		out.retired = append(out.retired, retired{r.account(), r.state()})
 	}
 	blocks := r.count(8 + 4)
-	if blocks > ReportsMax {
+	if blocks > ReportsMax || !retiredFrom(stakes, out.retired) {
 		return nil, ErrBallotsCorrupt
 	}
 	for range blocks {
 		x := reports{block: ledger.Slot(r.u64())}
-		for range r.count(reportLen) {
+		made := r.count(reportLen)
+		x.made = make([]accountReport, 0, made)
+		for range made {
 			x.made = append(x.made, accountReport{r.account(), r.report()})
 		}
 		out.reports = append(out.reports, x)
 	}
-	if r.short || len(r.b) > 0 {
+	if r.bad || len(r.b) > 0 {
 		return nil, ErrBallotsCorrupt
 	}
+	out.executed = out.reported()
 	return out, nil
+}
+
+// retiredFrom tells whether accounts can be those that have lost their stake.
+func retiredFrom(stakes *Stakes, accounts []retired) bool {
+	for i, r := range accounts {
+		if _, ok := stakes.Voter(r.account); ok || r.state == nil {
+			return false
+		}
+		if i > 0 && bytes.Compare(accounts[i-1].account[:], r.account[:]) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // ballotsReader reads zeros once the bytes have run out.
 type ballotsReader struct {
-	b     []byte
-	short bool
+	b   []byte
+	bad bool // cut short, or no vote state
 }
 
 func (r *ballotsReader) take(n int) []byte {
 	if n > len(r.b) {
-		r.short = true
+		r.bad = true
 		return make([]byte, n)
 	}
 	out := r.b[:n]
@@ -123,7 +144,7 @@ func (r *ballotsReader) take(n int) []byte {
 func (r *ballotsReader) count(size int) int {
 	n := int(binary.LittleEndian.Uint32(r.take(4)))
 	if n > len(r.b)/size {
-		r.short = true
+		r.bad = true
 		return 0
 	}
 	return n
@@ -138,11 +159,11 @@ func (r *ballotsReader) report() Report {
 
 func (r *ballotsReader) state() *VoteState {
 	n := int(r.take(1)[0])
-	if n == 0 || r.short {
+	if n == 0 || r.bad {
 		return nil
 	}
 	if n > LockoutsMax {
-		r.short = true
+		r.bad = true
 		return nil
 	}
 	s := &VoteState{}
@@ -153,5 +174,18 @@ func (r *ballotsReader) state() *VoteState {
 		s.root, s.hasRoot = ledger.Slot(root), true
 	}
 	s.report = r.report()
+	if s.wellFormed() != nil || !rising(s.lockouts) {
+		r.bad = true
+	}
 	return s
+}
+
+// rising tells whether each lockout is of a later slot than the one before.
+func rising(lockouts []ledger.Lockout) bool {
+	for i := 1; i < len(lockouts); i++ {
+		if lockouts[i].Slot <= lockouts[i-1].Slot {
+			return false
+		}
+	}
+	return true
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"testing"
+
+	"tutti/ledger"
 )
 
 // FuzzTower: no bytes make ParseTower panic, and those that it reads are
@@ -26,5 +28,31 @@ func FuzzTower(f *testing.F) {
 			t.Fatalf("read %x, wrote %x", b, got)
 		}
 		tw.Decide(block("9"), NewForkChoice(block("0"), oneEpoch("a=1")), newScene("a=1").vote)
+	})
+}
+
+// FuzzBallots: no bytes make ParseBallots panic, those that it reads are the
+// ones that Append writes, and what it makes of them can count votes.
+func FuzzBallots(f *testing.F) {
+	stakes := oneEpoch("a=3 b=2 c=1").At(0)
+	fork := line(0, 40)
+	vote := voteOf(0, tower(5, 1))
+	vote.Account, vote.Authority = account("a"), account("a")
+	b, _ := NewBallots(oneEpoch("a=3 z=2").At(0)).Count(30, oneEpoch("a=3 z=2").At(0), []ledger.Vote{vote}, fork)
+	f.Add(NewBallots(stakes).Append(nil))
+	f.Add(b.in(NewStakes(stakesOf(1, "a=3 b=2 c=1"))).Append(nil))
+	f.Add(b.in(NewStakes(stakesOf(1, "b=2 c=1"))).Append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ParseBallots(data, stakes)
+		if err != nil {
+			return
+		}
+		if got := b.Append(nil); !bytes.Equal(got, data) {
+			t.Fatalf("read %x, wrote %x", data, got)
+		}
+		newer := voteOf(0, tower(40, 1))
+		newer.Account, newer.Authority = account("a"), account("a")
+		b.Count(41, stakes, []ledger.Vote{vote, newer}, fork)
+		b.Reported(7, stakes)
 	})
 }

@@ -214,14 +214,23 @@ func (n *Node) solvent(t *proposer.Pooled) error {
 	return nil
 }
 
+// owedMax bounds, in lamports, what one transaction in a UserBlock counts for:
+// the sum over all that a node holds cannot wrap.
+const owedMax = 1 << 40
+
 // countFees adds what the payers of a UserBlock's transactions owe until it
-// is executed.
+// is executed. A transaction that the payer has not signed owes nothing.
 func (n *Node) countFees(h *heldUserBlock) {
 	h.counted = true
 	for i := range h.block.Transactions {
-		t := &h.block.Transactions[i]
-		n.seenFees[t.Key(0)] += t.BaseFee() + t.Budget.PriorityFee()
+		if t := &h.block.Transactions[i]; t.SignatureOK {
+			n.seenFees[t.Key(0)] += owed(t)
+		}
 	}
+}
+
+func owed(t *ledger.UserTransaction) ledger.Lamports {
+	return min(proposer.Fee(&t.Transaction, t.Budget), owedMax)
 }
 
 // discountFees takes them off again.
@@ -232,8 +241,11 @@ func (n *Node) discountFees(h *heldUserBlock) {
 	h.counted = false
 	for i := range h.block.Transactions {
 		t := &h.block.Transactions[i]
+		if !t.SignatureOK {
+			continue
+		}
 		payer := t.Key(0)
-		if n.seenFees[payer] -= t.BaseFee() + t.Budget.PriorityFee(); n.seenFees[payer] == 0 {
+		if n.seenFees[payer] -= owed(t); n.seenFees[payer] == 0 {
 			delete(n.seenFees, payer)
 		}
 	}

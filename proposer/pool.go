@@ -51,15 +51,21 @@ func NewPooled(tx ledger.Transaction) (*Pooled, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := tx.BaseFee()
 	return &Pooled{
 		Tx:     tx,
 		Hash:   tx.MessageHash(),
 		Budget: budget,
 		Cost:   tx.Cost(budget),
 		Payer:  tx.Key(0),
-		Fee:    base + min(budget.PriorityFee(), math.MaxUint64-base),
+		Fee:    Fee(&tx, budget),
 	}, nil
+}
+
+// Fee returns what a transaction with that compute budget costs its payer if
+// it is processed, at most 1<<64-1 lamports.
+func Fee(tx *ledger.Transaction, budget ledger.ComputeBudget) ledger.Lamports {
+	base := tx.BaseFee()
+	return base + min(budget.PriorityFee(), math.MaxUint64-base)
 }
 
 // before orders by compute-unit price, then by arrival.

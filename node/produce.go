@@ -346,6 +346,9 @@ func (n *Node) allNamed() bool {
 // recordVotes records of every account the newest vote that can count on
 // this fork and stands in it not yet.
 func (n *Node) recordVotes() {
+	if !n.leading.Room() {
+		return
+	}
 	parent := n.leadTip.parent
 	stakes := n.epochs.At(n.leading.Slot())
 	var txs []ledger.Transaction
@@ -370,7 +373,7 @@ func (n *Node) recordVotes() {
 		n.leadTip.voted[account] = v.Vote.Block.Slot
 		txs = append(txs, v.Tx)
 	}
-	if len(txs) > 0 && n.leading.Room() {
+	if len(txs) > 0 {
 		n.leading.RecordVotes(txs)
 	}
 }

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit-code": checkExitCode, "ledger": startLedger, "mode": checkMode,
+			"hold-port": holdPort, "run-briefly": runBriefly, "interrupt": interruptAt, "check-summary": checkSummary,
 		},
 	})
 }

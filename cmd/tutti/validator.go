@@ -290,4 +290,3 @@ func serveMetrics(ctx context.Context, l net.Listener, r *prometheus.Registry) e
 	}
 	return nil
 }
-

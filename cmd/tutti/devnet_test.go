@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"tutti/cmd/tutti/devnet"
+)
+
+// holdPort takes a free port and sets a variable to it: hold-port udp PORT.
+func holdPort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hold-port NETWORK VARIABLE")
+	}
+	var address net.Addr
+	if args[0] == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		ts.Check(err)
+		ts.Defer(func() { c.Close() })
+		address = c.LocalAddr()
+	} else {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		ts.Defer(func() { l.Close() })
+		address = l.Addr()
+	}
+	_, port, err := net.SplitHostPort(address.String())
+	ts.Check(err)
+	ts.Setenv(args[1], port)
+}
+
+// runBriefly runs a validator until its log says that it has started, and
+// tells it to stop: run-briefly COMMAND...
+func runBriefly(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: run-briefly COMMAND...")
+	}
+	interrupt(ts, args, func(*output) bool {
+		b, err := os.ReadFile(ts.MkAbs("validator.log"))
+		return err == nil && bytes.Contains(b, []byte("started"))
+	})
+}
+
+// interruptAt runs a command until its output has a line that matches, and
+// interrupts it: interrupt PATTERN COMMAND...
+func interruptAt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupt PATTERN COMMAND...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	interrupt(ts, args[1:], func(out *output) bool { return pattern.MatchString(out.String()) })
+}
+
+// interruptTimeout bounds the wait for what comes before an interrupt.
+const interruptTimeout = time.Minute
+
+// interrupt runs a command, which must succeed, and interrupts it when it is
+// ready.
+func interrupt(ts *testscript.TestScript, args []string, ready func(*output) bool) {
+	path, err := exec.LookPath(args[0])
+	ts.Check(err)
+	c := exec.Command(path, args[1:]...)
+	var out, errs output
+	c.Dir, c.Stdout, c.Stderr = ts.MkAbs("."), &out, &errs
+	ts.Check(c.Start())
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	deadline := time.After(interruptTimeout)
+	for waiting := true; waiting; {
+		select {
+		case err := <-done:
+			ts.Fatalf("%s ended by itself: %v\n%s%s", args[0], err, out.String(), errs.String())
+		case <-deadline:
+			c.Process.Kill()
+			<-done
+			ts.Fatalf("%s is not ready after %v:\n%s%s", args[0], interruptTimeout, out.String(), errs.String())
+		case <-time.After(20 * time.Millisecond):
+			waiting = !ready(&out)
+		}
+	}
+	ts.Check(c.Process.Signal(os.Interrupt))
+	if err := <-done; err != nil {
+		ts.Fatalf("%s after the interrupt: %v\n%s%s", args[0], err, out.String(), errs.String())
+	}
+	fmt.Fprint(ts.Stdout(), out.String())
+	fmt.Fprint(ts.Stderr(), errs.String())
+}
+
+// output can be read while a command writes it.
+type output struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// checkSummary checks what must hold however slow the machine is:
+// check-summary FILE OFFERED NODES.
+func checkSummary(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: check-summary FILE OFFERED NODES")
+	}
+	var s devnet.Summary
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &s))
+	var offered uint64
+	var nodes int
+	_, err := fmt.Sscan(args[1]+" "+args[2], &offered, &nodes)
+	ts.Check(err)
+	switch sum := s.Refused + s.Lost + s.ExecutedOK + s.ExecutedFailed + s.Duplicate + s.Unpayable + s.BadSignature; {
+	case s.Offered != offered || sum != offered:
+		ts.Fatalf("%d offered, %d in all, want %d", s.Offered, sum, offered)
+	case s.ExecutedOK == 0 || s.Confirmed < s.ExecutedOK || s.Recorded < s.Confirmed:
+		ts.Fatalf("%d recorded, %d confirmed, %d executed", s.Recorded, s.Confirmed, s.ExecutedOK)
+	case s.BankHashMismatches != 0 || s.BankHashesCompared == 0:
+		ts.Fatalf("%d BankHashes compared, %d differ", s.BankHashesCompared, s.BankHashMismatches)
+	case s.Slots == 0 || s.SkippedSlots >= s.Slots:
+		ts.Fatalf("%d slots, %d skipped", s.Slots, s.SkippedSlots)
+	case len(s.SignaturesVerified) != nodes || len(s.ProposerEgress) != nodes || len(s.UserBlocksRecorded) != nodes:
+		ts.Fatalf("not every node counts: %v, %v, %v", s.SignaturesVerified, s.ProposerEgress, s.UserBlocksRecorded)
+	case s.LatencyMS.Recorded.P50 <= 0 || runtime.GOOS == "linux" && (s.CPUPerTx <= 0 || s.RSSMax <= 0):
+		ts.Fatalf("latency %+v, CPU %v, memory %v", s.LatencyMS, s.CPUPerTx, s.RSSMax)
+	}
+}

@@ -5,15 +5,18 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"tutti/bank"
 	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/live/endpoint"
@@ -39,6 +42,7 @@ func testGenesis(t *testing.T, n int) *cluster.Genesis {
 		Params: cluster.LocalParams(n), T0: time.Now().Add(100 * time.Millisecond).UnixNano(), Faucet: pubkey(payer),
 	}
 	o.Params.Reserve = 0
+	o.Params.HashesPerTick, o.Params.UserBlockHashesPerTick = 0, 0
 	for i := range n {
 		o.Validators = append(o.Validators, cluster.Validator{
 			Identity: pubkey(testKey("identity", i)), VoteAccount: pubkey(testKey("vote", i)), Stake: 100 * ledger.LamportsPerSOL,
@@ -137,7 +141,7 @@ func transfer(t *testing.T, to ledger.Pubkey, lamports ledger.Lamports, blockhas
 }
 
 func TestClusterExecutesAndRestarts(t *testing.T) {
-	const n = 3
+	const n = 2
 	g := testGenesis(t, n)
 	dir := t.TempDir()
 	var nodes []*testNode
@@ -146,6 +150,7 @@ func TestClusterExecutesAndRestarts(t *testing.T) {
 		cfg := configOf(g, i, filepath.Join(dir, string(rune('a'+i))))
 		if i > 0 {
 			cfg.Entrypoints = []string{nodes[0].Addr().String()}
+			cfg.DropShreds = 0.2
 		}
 		nodes = append(nodes, start(t, cfg))
 		configs = append(configs, cfg)
@@ -176,18 +181,22 @@ func TestClusterExecutesAndRestarts(t *testing.T) {
 		})
 	}
 
+	if metric(t, nodes[n-1].Live, "tutti_dropped_total", "test") == 0 {
+		t.Error("no shred was dropped")
+	}
+
 	// A node that stops comes back where it was, and catches up.
 	saved := ledger.Slot(0)
-	nodes[2].until(t, func(of any) bool {
+	nodes[n-1].until(t, func(of any) bool {
 		if r, ok := of.(node.Rooted); ok && r.Block.Slot >= 20 {
 			saved = r.Block.Slot
 		}
 		return saved > 0
 	})
-	if err := nodes[2].stop(); err != nil {
+	if err := nodes[n-1].stop(); err != nil {
 		t.Fatal(err)
 	}
-	cfg := configs[2]
+	cfg := configs[n-1]
 	back := start(t, cfg)
 	if root := back.executor.bank.Root().Slot; root == 0 {
 		t.Errorf("node rooted %d and came back at genesis", saved)
@@ -275,4 +284,158 @@ func TestStartErrorsNameTheRemedy(t *testing.T) {
 	_, err = ReadKey(path)
 	check("damaged key", err, ErrKey, path, "copy")
 	check("too few files", &StartError{checkFiles(1 << 40)}, ErrFiles, "ulimit -n 1099511627776")
+}
+
+func TestHubCutsOffWhoFallsBehind(t *testing.T) {
+	var h Hub
+	slow, fast, gone := h.Subscribe(2), h.Subscribe(10), h.Subscribe(10)
+	gone.Close()
+	for i := range 3 {
+		h.publish(Report{Of: i})
+	}
+	take := func(s *Subscription) (got []any, err error) {
+		for {
+			reports, err := s.Next(t.Context())
+			if err != nil {
+				return got, err
+			}
+			for _, r := range reports {
+				got = append(got, r.Of)
+			}
+		}
+	}
+	h.close()
+	for _, test := range []struct {
+		name string
+		s    *Subscription
+		want []any
+		err  error
+	}{
+		{"slow", slow, []any{0, 1}, ErrSlow},
+		{"fast", fast, []any{0, 1, 2}, ErrStopped},
+		{"closed", gone, nil, ErrStopped},
+		{"late", h.Subscribe(1), nil, ErrStopped},
+	} {
+		if got, err := take(test.s); !slices.Equal(got, test.want) || !errors.Is(err, test.err) {
+			t.Errorf("%s: %v, %v", test.name, got, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var idle Hub
+	if _, err := idle.Subscribe(1).Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestQueueIsBoundedAndInOrder(t *testing.T) {
+	q := newQueue[int](5)
+	for i := range 7 {
+		if q.put(i) != (i < 5) {
+			t.Errorf("item %d of 5", i)
+		}
+	}
+	<-q.ready
+	if got := q.take(nil, 3); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("took %v", got)
+	}
+	<-q.ready // because something is left
+	if got := q.take(nil, 3); !slices.Equal(got, []int{3, 4}) || q.len() != 0 {
+		t.Errorf("took %v, %d left", got, q.len())
+	}
+}
+
+func TestClientTransactionsAreVerified(t *testing.T) {
+	var raw [][]byte
+	var want []ledger.Hash
+	reasons := map[string]int{}
+	for i := range 20 {
+		tx := transfer(t, ledger.Pubkey{byte(i)}, 1, ledger.Hash{})
+		b := bytes.Clone(tx.Raw())
+		switch i % 4 {
+		case 0:
+			want = append(want, tx.MessageHash())
+		case 1:
+			b[10] ^= 1 // in the signature
+		case 2:
+			b = b[:len(b)-1]
+		case 3:
+			b[65] = 2 // a second signer, without signature
+		}
+		raw = append(raw, b)
+	}
+	v := verifier{drop: func(reason string) { reasons[reason]++ }}
+	for range 2 { // buffers are used again
+		clear(reasons)
+		var got []ledger.Hash
+		for _, tx := range v.verify(raw) {
+			got = append(got, tx.MessageHash())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d sound, want %d", len(got), len(want))
+		}
+		if !maps.Equal(reasons, map[string]int{"signature": 5, "malformed": 5, "not sane": 5}) {
+			t.Errorf("dropped %v", reasons)
+		}
+	}
+}
+
+// metric returns the value of a counter with that value of a label.
+func metric(t *testing.T, l *Live, name, label string) (value float64) {
+	t.Helper()
+	families, err := l.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, pair := range m.GetLabel() {
+				if f.GetName() == name && pair.GetValue() == label {
+					value += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return value
+}
+
+func TestMetricsAreWellNamed(t *testing.T) {
+	l, err := New(configOf(testGenesis(t, 1), 0, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, of := range []any{
+		node.Accepted{},
+		node.Refused{},
+		node.Dropped{What: "a", Reason: "b"},
+		node.ShredSeen{Repaired: true},
+		node.SetCompleted{Recovered: 1},
+		node.UserBlockHeld{},
+		node.UserBlockRejected{Err: ErrBusy},
+		node.UserBlockRecorded{},
+		node.BlockHeld{},
+		node.BlockRejected{Err: ErrBusy},
+		node.Voted{},
+		node.VoteSeen{},
+		node.Confirmed{},
+		node.BankComputed{Result: &bank.Result{Receipts: make([]bank.Receipt, 1)}},
+		node.Agreed{},
+		node.Mismatched{},
+		node.Rooted{},
+		node.Equivocated{},
+		node.Head{},
+	} {
+		l.metrics.report(of)
+		(&observer{log: l.log}).report(of)
+	}
+	families, err := l.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "tutti_") || f.GetHelp() == "" {
+			t.Errorf("metric %s: %q", f.GetName(), f.GetHelp())
+		}
+	}
 }

@@ -270,6 +270,30 @@ func await(t *testing.T, condition func() bool) {
 	}
 }
 
+// memoryStream is a stream whose bytes are all there.
+type memoryStream struct{ *bytes.Reader }
+
+func (memoryStream) SetReadDeadline(time.Time) error { return nil }
+
+func FuzzBatch(f *testing.F) {
+	f.Add(appendFrame(appendFrame(nil, []byte{1}), make([]byte, 5000)))
+	f.Add([]byte{0xff, 0xff, 0, 0, 1})
+	f.Add(make([]byte, 9))
+	e := &Endpoint{cfg: Config{FrameMax: 100_000}}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var again []byte
+		err := e.readBatch(memoryStream{bytes.NewReader(b)}, func(frame []byte) {
+			if cap(frame) > 4<<10 && cap(frame) > 4*len(b) {
+				t.Fatalf("%d bytes allocated for a batch of %d", cap(frame), len(b))
+			}
+			again = appendFrame(again, frame)
+		})
+		if err == nil && !bytes.Equal(again, b) || !bytes.HasPrefix(b, again) {
+			t.Fatalf("batch %x read as %x, %v", b, again, err)
+		}
+	})
+}
+
 func TestClientsSendOneTransactionPerStream(t *testing.T) {
 	s := newStation(t, 1, nil)
 	s.run(t)
@@ -422,5 +446,45 @@ func TestCertificateIsSolanas(t *testing.T) {
 	}
 	if cert.Issuer.CommonName != "Solana node" || cert.NotAfter.Year() != 4096 || cert.NotBefore.Year() != 1970 {
 		t.Errorf("issuer %q, %s to %s", cert.Issuer.CommonName, cert.NotBefore, cert.NotAfter)
+	}
+}
+
+func BenchmarkSendShreds(b *testing.B) {
+	got := make(chan struct{}, 1<<16)
+	endpoints := make([]*Endpoint, 2)
+	for i := range endpoints {
+		e, err := New(Config{
+			Key: testKey(byte(i)), Listen: netip.MustParseAddrPort("127.0.0.1:0"), FrameMax: 1 << 20,
+			Frame:       func(ledger.Pubkey, []byte) { got <- struct{}{} },
+			Transaction: func(ledger.Pubkey, []byte) {},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		endpoints[i] = e
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
+		}()
+	}
+	to := pubkey(testKey(1))
+	endpoints[0].Dial(to, endpoints[1].Addr())
+	frame := make([]byte, 1229)
+	b.SetBytes(int64(len(frame)))
+	flying := 0
+	for b.Loop() {
+		for flying >= BulkOutboxMax/2 || !endpoints[0].Send(to, frame, false) {
+			<-got
+			flying--
+		}
+		flying++
+	}
+	for ; flying > 0; flying-- {
+		<-got
 	}
 }

@@ -388,8 +388,14 @@ func (e *Endpoint) readStreams(ctx context.Context, conn *quic.Conn, s share, pa
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 8<<10) }}
 
+// incoming is what readBatch needs of a *quic.ReceiveStream.
+type incoming interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
 // readBatch reads the frames of one stream.
-func (e *Endpoint) readBatch(stream *quic.ReceiveStream, take func(frame []byte)) error {
+func (e *Endpoint) readBatch(stream incoming, take func(frame []byte)) error {
 	r := readers.Get().(*bufio.Reader)
 	r.Reset(stream)
 	defer func() {

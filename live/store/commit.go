@@ -168,27 +168,30 @@ func appendBlock(b []byte, r *node.BlockRecord) []byte {
 // pruneMax bounds the entries that are deleted after one commit.
 const pruneMax = 2048
 
-// prune deletes the oldest slots, a bounded number of entries at a time,
-// while there are more shreds than allowed. Account state is never pruned,
-// nor is anything from which a restart goes on. It is only here that entries
-// of the ledger are deleted; one that badger brought back would be deleted
-// again.
+// prune deletes the oldest slots, a bounded number of entries at a time, once
+// there are 2 % more shreds than allowed, and until there are not more.
+// Account state is never pruned, nor is anything from which a restart goes
+// on. It is only here that entries of slots are deleted; one that badger
+// brought back would be deleted again after the next start.
 func (s *Store) prune() error {
-	if s.opt.ShredsMax == 0 || s.shreds <= s.opt.ShredsMax {
+	limit := s.opt.ShredsMax
+	s.pruning = limit > 0 && (s.shreds > limit+limit/50 || s.pruning && s.shreds > limit)
+	if !s.pruning {
 		return nil
 	}
 	w := &writer{batch: s.db.NewWriteBatch()}
 	defer w.batch.Cancel()
 	removed, sets := 0, 0
-	err := s.keys([]byte{keyData}, func(key []byte) bool {
+	err := s.keysFrom(dataKey(s.pruned, 0), []byte{keyData}, func(key []byte) bool {
 		slot := ledger.Slot(binary.BigEndian.Uint64(key[1:]))
-		if slot >= s.keep || removed >= pruneMax || s.shreds-sets*shred.SetSize <= s.opt.ShredsMax {
+		if slot >= s.keep || removed >= pruneMax || s.shreds-sets*shred.SetSize <= limit {
 			return false
 		}
 		if len(key) == setKeySize && key[dataPrefixSize-1] == kindSet {
 			sets++
 		}
 		removed++
+		s.pruned = slot
 		w.remove(append([]byte(nil), key...))
 		return true
 	})

@@ -125,10 +125,15 @@ func getIn(txn *badger.Txn, key []byte) ([]byte, error) {
 // keys calls do for the keys with a prefix, in order, until it returns false.
 // The key must not be kept.
 func (s *Store) keys(prefix []byte, do func(key []byte) bool) error {
+	return s.keysFrom(prefix, prefix, do)
+}
+
+// keysFrom is keys that begins at a key.
+func (s *Store) keysFrom(from, prefix []byte, do func(key []byte) bool) error {
 	return s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
+		for it.Seek(from); it.Valid(); it.Next() {
 			if !do(it.Item().Key()) {
 				return nil
 			}

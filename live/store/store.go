@@ -69,11 +69,13 @@ type Store struct {
 	cache   setCache
 
 	// Owned by Run, after Open.
-	memory memory
-	shreds int         // stored, code shreds counted
-	keep   ledger.Slot // nothing from this slot on is pruned
-	latest map[ledger.Pubkey]version
-	stats  Stats
+	memory  memory
+	shreds  int         // stored, code shreds counted
+	keep    ledger.Slot // nothing from this slot on is pruned
+	pruned  ledger.Slot // nothing is stored of slots below
+	pruning bool
+	latest  map[ledger.Pubkey]version
+	stats   Stats
 }
 
 // request is one Save or PutState.
@@ -93,7 +95,8 @@ var (
 	ErrNoLedger     = errors.New("no ledger")
 )
 
-// Open opens the ledger in a directory, or makes one.
+// Open opens the ledger in a directory, or makes one. LoadState, if it is
+// called, comes before Run.
 func Open(opt Options) (*Store, error) {
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make ledger directory: %w", err)
@@ -227,7 +230,7 @@ func (s *Store) check() error {
 		if !s.empty() {
 			return corrupt([]byte{keyGenesis}, "no genesis hash")
 		}
-		return s.create(found)
+		return s.create()
 	}
 	if err != nil {
 		return err
@@ -256,7 +259,7 @@ func (s *Store) check() error {
 }
 
 // create begins a ledger. A tower file that outlived its ledger is kept.
-func (s *Store) create(found bool) error {
+func (s *Store) create() error {
 	s.memory.commit = 0
 	if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
 		return err
@@ -264,7 +267,7 @@ func (s *Store) create(found bool) error {
 	key := []byte{keyGenesis}
 	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, seal(key, 0, s.opt.Genesis[:])) })
 	if err != nil {
-		return fmt.Errorf("begin ledger (tower found: %t): %w", found, err)
+		return fmt.Errorf("begin ledger: %w", err)
 	}
 	return syncDir(s.opt.Dir)
 }

@@ -66,7 +66,7 @@ type Node struct {
 	dead      map[ledger.Hash]invalid             // roots of sets of invalid blocks
 	waiting   map[ledger.Hash][]*shred.Set        // leader sets that wait for the one with that root
 	held      map[ledger.UserBlockRef]*heldUserBlock
-	unchecked map[ledger.Hash][]waitingUserBlock // by anchor that is unknown
+	unchecked map[ledger.Hash][]ledger.UserBlockRef // by anchor that is unknown
 	wanting   map[ledger.UserBlockRef][]*validator.Block
 
 	// Consensus lane.
@@ -136,7 +136,7 @@ func New(cfg Config) (*Node, error) {
 		dead:         make(map[ledger.Hash]invalid),
 		waiting:      make(map[ledger.Hash][]*shred.Set),
 		held:         make(map[ledger.UserBlockRef]*heldUserBlock),
-		unchecked:    make(map[ledger.Hash][]waitingUserBlock),
+		unchecked:    make(map[ledger.Hash][]ledger.UserBlockRef),
 		wanting:      make(map[ledger.UserBlockRef][]*validator.Block),
 		ballots:      make(map[ledger.Pubkey]*ballotBox),
 		pool:         proposer.NewPool(proposer.PoolMax),
@@ -182,6 +182,8 @@ func New(cfg Config) (*Node, error) {
 	if err := n.restore(cfg.Recovered); err != nil {
 		return nil, err
 	}
+	// A view keeps all blocks after its own in memory, so that it can be read.
+	n.cfg.Bank, n.cfg.Recovered = nil, Recovered{}
 	return n, nil
 }
 

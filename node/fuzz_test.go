@@ -3,11 +3,14 @@ package node
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"tutti/cluster"
+	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/repair"
 	"tutti/shred"
+	"tutti/validator"
 )
 
 // testSets are the sets of a block with that slot field, of one batch.
@@ -154,6 +157,34 @@ func FuzzMessage(f *testing.F) {
 			if len(m.Records) > cluster.GossipRecordsMax || len(m.Held) > cluster.GossipHeldMax {
 				t.Fatalf("%d records, %d held", len(m.Records), len(m.Held))
 			}
+		}
+	})
+}
+
+// FuzzRootState: no bytes make ParseRootState panic, and those that it reads
+// are the ones that Append writes.
+func FuzzRootState(f *testing.F) {
+	c := newTestCluster(f, 2, nil)
+	f.Add(c.nodes[0].genesisState().Append(nil))
+	c.run(time.Second)
+	n := c.nodes[0]
+	state := n.rootState()
+	f.Add(state.Append(nil))
+	state.History[0].Named = []validator.Named{{Ref: ledger.UserBlockRef{U: 3, Lane: 1, ID: ledger.Sum([]byte("a"))}, Section: 4}}
+	f.Add(state.Append(nil))
+	state.Stakes[1] = nil
+	f.Add(state.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseRootState(b)
+		if err != nil {
+			return
+		}
+		if got := s.Append(nil); !bytes.Equal(got, b) {
+			t.Fatalf("read %x, wrote %x", b, got)
+		}
+		stakes := n.epochs.At(s.Root().Slot)
+		if _, err := consensus.ParseBallots(s.Ballots, stakes); err == nil {
+			consensus.NewLineage(s.Lineage...).At(3)
 		}
 	})
 }

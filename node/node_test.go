@@ -19,7 +19,7 @@ import (
 // of a driver to test what one node decides among others. Whole-cluster
 // behaviour is sim's subject.
 type testCluster struct {
-	t       *testing.T
+	t       testing.TB
 	genesis *cluster.Genesis
 	now     time.Time
 	nodes   []*testNode
@@ -70,7 +70,7 @@ func pub(k ed25519.PrivateKey) ledger.Pubkey { return ledger.Pubkey(k.Public().(
 
 const testLatency = 5 * time.Millisecond
 
-func newTestCluster(t *testing.T, n int, change func(*cluster.Options)) *testCluster {
+func newTestCluster(t testing.TB, n int, change func(*cluster.Options)) *testCluster {
 	t.Helper()
 	o := cluster.Options{
 		CreationTime: 1_700_000_000,

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -214,7 +215,7 @@ func appendStakes(b []byte, e *cluster.EpochStakes) []byte {
 	return b
 }
 
-// ParseRootState reads exactly one state.
+// ParseRootState reads exactly one state, as Append writes it.
 func ParseRootState(b []byte) (*RootState, error) {
 	r := stateReader{b: b}
 	if v := r.take(1); r.err != nil || v[0] != rootStateVersion {
@@ -244,10 +245,15 @@ func ParseRootState(b []byte) (*RootState, error) {
 	for i := range s.Stakes {
 		s.Stakes[i] = r.stakes()
 	}
-	if r.err == nil && len(r.b) > 0 || len(s.History) == 0 || len(s.Lineage) == 0 {
-		r.err = ErrRootState
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case len(s.History) == 0 || len(s.Lineage) == 0 || s.Lineage[len(s.Lineage)-1] != s.Root():
+		return nil, fmt.Errorf("%w: no root", ErrRootState)
+	case !bytes.Equal(s.Append(nil), b):
+		return nil, fmt.Errorf("%w: not as it is written", ErrRootState)
 	}
-	return s, r.err
+	return s, nil
 }
 
 // stateReader reads a RootState; after an error it reads zeros.

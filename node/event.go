@@ -47,11 +47,12 @@ type Assembled struct {
 	Err       error
 }
 
-// UserBlockChecked is the result of a UserBlockJob: a well-formed UserBlock,
-// or why it is none.
+// UserBlockChecked is the result of a UserBlockJob: a UserBlock that is well
+// formed if Anchor is the block that it builds on, or why it is not.
 type UserBlockChecked struct {
-	Ref   ledger.UserBlockRef
-	Block *ledger.UserBlock
+	Ref    ledger.UserBlockRef
+	Anchor ledger.BlockRef
+	Block  *ledger.UserBlock
 	// Verified counts the transaction signatures that were checked.
 	Verified int
 	Err      error

@@ -36,7 +36,7 @@ func (n *Node) execute() {
 	for _, named := range next.Named {
 		h := n.held[named.Ref]
 		job.UserBlocks = append(job.UserBlocks, bank.Recorded{
-			Section: named.Section, Block: h.block, Anchor: h.anchor.BlockRef,
+			Section: named.Section, Block: h.block, Anchor: next.Parent.Anchor(h.anchor).BlockRef,
 		})
 	}
 	n.executing = next
@@ -176,8 +176,7 @@ func (n *Node) admit(tx ledger.Transaction) error {
 	if n.recentDone.has(t.Hash) {
 		return ErrProcessed
 	}
-	b := n.forks.ByPoH(tx.RecentBlockhash())
-	if b == nil || n.newest.Height > b.Height+validator.BlockhashAge {
+	if n.blockhash(tx.RecentBlockhash(), n.newest) == proposer.Expired {
 		return ledger.TransactionError{Kind: ledger.BlockhashNotFound}
 	}
 	if err := n.solvent(t); err != nil {

@@ -17,22 +17,36 @@ const slotsAhead = 2
 
 // heldUserBlock is a UserBlock of which all sets are here.
 type heldUserBlock struct {
-	block   *ledger.UserBlock // nil while it is being checked
-	err     error             // not well formed
+	anchor ledger.Hash
+	// verdicts are by the block that is the anchor: forks can have different
+	// ones with the same last PoH hash, which allow other blockhashes and costs.
+	verdicts []*verdict
+	block    *ledger.UserBlock // nil until it is found to be well formed
+	own      bool
+	counted  bool // its fees are in seenFees
+}
+
+// verdict says whether a UserBlock is well formed on an anchor.
+type verdict struct {
 	anchor  *validator.Block
-	own     bool
-	counted bool // its fees are in seenFees
+	pending bool
+	err     error
+}
+
+// on returns the verdict for an anchor, nil if there is none.
+func (h *heldUserBlock) on(anchor *validator.Block) *verdict {
+	for _, v := range h.verdicts {
+		if v.anchor == anchor {
+			return v
+		}
+	}
+	return nil
 }
 
 // invalid says why a leader block, of which a set is known, is invalid.
 type invalid struct {
 	slot ledger.Slot
 	err  error
-}
-
-type waitingUserBlock struct {
-	ref ledger.UserBlockRef
-	own bool
 }
 
 // keyState is what the node remembers of a slot field.
@@ -328,39 +342,50 @@ func (n *Node) holdUserBlock(k ledger.SlotKey, id ledger.Hash, own bool) {
 	if n.held[ref] != nil {
 		return
 	}
-	n.held[ref] = &heldUserBlock{own: own}
 	sets := n.collector.Chain(k, id)
+	n.held[ref] = &heldUserBlock{own: own, anchor: sets[0].Chained}
 	roots := make([]ledger.Hash, len(sets))
 	for i := range sets {
 		roots[i] = sets[i].Root
 	}
 	n.do(Save{Lazy: true, Records: []Record{BlockRecord{Key: k, ID: id, Roots: roots}}})
-	n.checkUserBlock(ref, own)
+	if anchor := n.likelyAnchor(sets[0].Chained); anchor != nil {
+		n.checkUserBlock(ref, anchor)
+	} else {
+		n.unchecked[sets[0].Chained] = append(n.unchecked[sets[0].Chained], ref)
+	}
 }
 
-// checkUserBlock hands a UserBlock to the workers once its anchor is known.
-func (n *Node) checkUserBlock(ref ledger.UserBlockRef, own bool) {
+// likelyAnchor returns a block with that last PoH hash: on the heaviest fork
+// if there is one.
+func (n *Node) likelyAnchor(hash ledger.Hash) *validator.Block {
+	known := n.forks.ByPoH(hash)
+	if len(known) > 1 {
+		if b := n.forks.Block(n.choice.Best()).Anchor(hash); b != nil {
+			return b
+		}
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	return known[0]
+}
+
+// checkUserBlock hands a UserBlock to the workers, to be checked with that
+// anchor.
+func (n *Node) checkUserBlock(ref ledger.UserBlockRef, anchor *validator.Block) {
+	h := n.held[ref]
 	k := ledger.UserKey(ref.U, ref.Lane)
-	sets := n.collector.Chain(k, ref.ID)
-	if len(sets) == 0 {
-		delete(n.held, ref)
-		return
-	}
-	anchor := n.forks.ByPoH(sets[0].Chained)
-	if anchor == nil {
-		n.unchecked[sets[0].Chained] = append(n.unchecked[sets[0].Chained], waitingUserBlock{ref, own})
-		return
-	}
 	signer, _ := n.signer(k)
-	n.held[ref].anchor = anchor
-	n.do(Work{UserBlockJob{validator.UserBlockCheck{
+	h.verdicts = append(h.verdicts, &verdict{anchor: anchor, pending: true})
+	n.do(Work{UserBlockJob{Anchor: anchor.BlockRef, UserBlockCheck: validator.UserBlockCheck{
 		Ref:         ref,
 		Proposer:    signer,
-		Sets:        sets,
+		Sets:        n.collector.Chain(k, ref.ID),
 		Params:      n.params,
 		Blockhashes: anchor.Blockhashes(validator.BlockhashAge),
 		CostMax:     n.costMax(anchor),
-		Own:         own,
+		Own:         h.own,
 	}}})
 }
 
@@ -372,13 +397,18 @@ func (n *Node) costMax(anchor *validator.Block) uint64 {
 // userBlockChecked takes the verdict on a UserBlock.
 func (n *Node) userBlockChecked(ev UserBlockChecked) {
 	h := n.held[ev.Ref]
-	if h == nil || h.block != nil || h.err != nil {
+	if h == nil {
 		return // pruned meanwhile
 	}
-	if ev.Err != nil {
-		h.err = ev.Err
+	for _, v := range h.verdicts {
+		if v.anchor.BlockRef == ev.Anchor {
+			v.pending, v.err = false, ev.Err
+		}
+	}
+	switch {
+	case ev.Err != nil:
 		n.report(UserBlockRejected{Ref: ev.Ref, Err: ev.Err})
-	} else {
+	case h.block == nil:
 		h.block = ev.Block
 		n.countFees(h)
 		n.report(UserBlockHeld{Block: ev.Block, Verified: ev.Verified, Own: h.own})
@@ -390,16 +420,25 @@ func (n *Node) userBlockChecked(ev UserBlockChecked) {
 	}
 }
 
-// supply tells a block that a UserBlock which it names is here.
+// supply tells a block that a UserBlock which it names is here: it is judged
+// with the anchor on that block's fork.
 func (n *Node) supply(b *validator.Block, ref ledger.UserBlockRef, h *heldUserBlock) {
-	if n.forks.Block(b.BlockRef) != b || b.Bad != nil {
+	if n.forks.Block(b.BlockRef) != b || b.Bad != nil || b.Parent == nil {
 		return
 	}
-	switch {
-	case h.err != nil:
-		n.reject(b, h.err)
-	case b.Parent == nil || b.Parent.Anchor(h.block.Anchor) == nil:
+	anchor := b.Parent.Anchor(h.anchor)
+	if anchor == nil {
 		n.reject(b, validator.ErrAnchor)
+		return
+	}
+	switch v := h.on(anchor); {
+	case v == nil:
+		n.checkUserBlock(ref, anchor)
+		fallthrough
+	case v.pending:
+		n.wanting[ref] = append(n.wanting[ref], b)
+	case v.err != nil:
+		n.reject(b, v.err)
 	default:
 		b.Missing--
 		if b.Ready() {
@@ -504,7 +543,7 @@ func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
 	b.Missing = len(refs)
 	for _, ref := range refs {
 		h := n.held[ref]
-		if h == nil || h.block == nil && h.err == nil {
+		if h == nil {
 			n.wanting[ref] = append(n.wanting[ref], b)
 			n.collector.Want(ledger.UserKey(ref.U, ref.Lane), ref.ID)
 			continue
@@ -530,9 +569,9 @@ func (n *Node) adopt(b *validator.Block) {
 	}
 	waiting := n.unchecked[b.LastPoH]
 	delete(n.unchecked, b.LastPoH)
-	for _, w := range waiting {
-		if n.held[w.ref] != nil {
-			n.checkUserBlock(w.ref, w.own)
+	for _, ref := range waiting {
+		if h := n.held[ref]; h != nil && h.on(b) == nil {
+			n.checkUserBlock(ref, b)
 		}
 	}
 }
@@ -556,13 +595,16 @@ func (j AssembleJob) Run() Event {
 	return Assembled{Key: j.Key, Root: j.Root, Set: set, Recovered: shred.SetData - have, Err: err}
 }
 
-// UserBlockJob checks a UserBlock.
-type UserBlockJob struct{ validator.UserBlockCheck }
+// UserBlockJob checks a UserBlock with an anchor.
+type UserBlockJob struct {
+	validator.UserBlockCheck
+	Anchor ledger.BlockRef
+}
 
 // Run decides whether the UserBlock is well formed.
 func (j UserBlockJob) Run() Event {
 	block, verified, err := j.Check()
-	return UserBlockChecked{Ref: j.Ref, Block: block, Verified: verified, Err: err}
+	return UserBlockChecked{Ref: j.Ref, Anchor: j.Anchor, Block: block, Verified: verified, Err: err}
 }
 
 // treeCache keeps the Turbine tree of the epoch asked for last.

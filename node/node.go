@@ -90,6 +90,7 @@ type Node struct {
 	recentDone   *recentMessages
 	seenFees     map[ledger.Pubkey]ledger.Lamports
 	making       *proposer.Builder
+	makingOn     *validator.Block // its anchor
 	made         []*madeUserBlock
 	begunUser    ledger.UserSlot
 	leading      *leader.Builder

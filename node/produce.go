@@ -66,6 +66,7 @@ func (n *Node) beginUserBlock(u ledger.UserSlot) bool {
 	n.begunUser = u
 	key := ledger.UserKey(u, lane)
 	n.do(Save{Records: []Record{BegunRecord{Key: key}}})
+	n.makingOn = anchor
 	n.making = proposer.NewBuilder(proposer.Config{
 		U: u, Lane: lane, Anchor: anchor.LastPoH, Signer: n.cfg.Identity,
 		ShredVersion: n.shredVersion, Params: n.params, CostMax: cost,
@@ -88,17 +89,29 @@ func (n *Node) anchor() *validator.Block {
 // while it is in an own UserBlock is thrown away.
 func (n *Node) expiry(anchor *validator.Block) func(*proposer.Pooled) proposer.Verdict {
 	return func(t *proposer.Pooled) proposer.Verdict {
-		b := n.forks.ByPoH(t.Tx.RecentBlockhash())
-		switch {
-		case b == nil || n.packed(t.Hash):
-			return proposer.Expired
-		case b.Height > anchor.Height:
-			return proposer.Waits
-		case anchor.Height-b.Height >= validator.BlockhashAge || !anchor.Descends(b.BlockRef):
+		if n.packed(t.Hash) {
 			return proposer.Expired
 		}
-		return proposer.Fits
+		return n.blockhash(t.Tx.RecentBlockhash(), anchor)
 	}
+}
+
+// blockhash judges a transaction's blockhash for UserBlocks on that anchor:
+// it fits if it is one of the newest of the anchor's fork, and waits if it is
+// that of a block which descends from the anchor.
+func (n *Node) blockhash(hash ledger.Hash, anchor *validator.Block) proposer.Verdict {
+	verdict := proposer.Expired
+	for _, b := range n.forks.ByPoH(hash) {
+		switch {
+		case b.Height > anchor.Height:
+			if b.Descends(anchor.BlockRef) {
+				verdict = proposer.Waits
+			}
+		case anchor.Height-b.Height < validator.BlockhashAge && anchor.Descends(b.BlockRef):
+			return proposer.Fits
+		}
+	}
+	return verdict
 }
 
 // packed tells whether a transaction is in an own UserBlock that may still
@@ -113,7 +126,7 @@ func (n *Node) packed(hash ledger.Hash) bool {
 func (n *Node) continueUserBlock(tick uint64) bool {
 	b := n.making
 	first := uint64(b.U()) * ledger.TicksPerUserSlot
-	judge := n.expiry(n.forks.ByPoH(b.Anchor()))
+	judge := n.expiry(n.makingOn)
 	for !b.Done() && first+uint64(b.Ticks()) < tick {
 		n.emitUser(b.Pack(n.pool, judge))
 		n.emitUser(b.CloseTick())
@@ -122,7 +135,7 @@ func (n *Node) continueUserBlock(tick uint64) bool {
 		n.emitUser(b.Pack(n.pool, judge))
 		return false
 	}
-	n.making = nil
+	n.making, n.makingOn = nil, nil
 	return true
 }
 
@@ -303,16 +316,29 @@ func (n *Node) recordUserBlocks() {
 		return
 	}
 	w := b.Section()
-	var refs []ledger.UserBlockRef
+	var refs, unjudged []ledger.UserBlockRef
 	for ref, h := range n.held {
-		if h.block == nil || n.leadTip.named[ref] || n.equivocating[ledger.UserKey(ref.U, ref.Lane)] {
+		if n.leadTip.named[ref] || n.equivocating[ledger.UserKey(ref.U, ref.Lane)] {
 			continue
 		}
 		if validator.Window(n.params, parent, ref.U, w) != nil || n.leadTip.lanes[laneOf{ref.U, ref.Lane}] ||
-			parent.Names(ref.U, ref.Lane) || parent.Anchor(h.block.Anchor) == nil {
+			parent.Names(ref.U, ref.Lane) {
 			continue
 		}
-		refs = append(refs, ref)
+		anchor := parent.Anchor(h.anchor)
+		if anchor == nil {
+			continue
+		}
+		switch v := h.on(anchor); {
+		case v == nil:
+			unjudged = append(unjudged, ref)
+		case !v.pending && v.err == nil:
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(unjudged, compareUserBlocks)
+	for _, ref := range unjudged {
+		n.checkUserBlock(ref, parent.Anchor(n.held[ref].anchor))
 	}
 	if len(refs) == 0 {
 		return

@@ -296,7 +296,7 @@ func (n *Node) prune() {
 		}
 	}
 	for anchor, waiting := range n.unchecked {
-		if waiting = slices.DeleteFunc(waiting, func(w waitingUserBlock) bool { return w.ref.U.Slot() < floor }); len(waiting) == 0 {
+		if waiting = slices.DeleteFunc(waiting, func(ref ledger.UserBlockRef) bool { return ref.U.Slot() < floor }); len(waiting) == 0 {
 			delete(n.unchecked, anchor)
 		} else {
 			n.unchecked[anchor] = waiting

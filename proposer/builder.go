@@ -74,9 +74,6 @@ func (b *Builder) U() ledger.UserSlot { return b.cfg.U }
 // Lane returns the block's lane.
 func (b *Builder) Lane() ledger.Lane { return b.cfg.Lane }
 
-// Anchor returns the PoH hash that the block builds on.
-func (b *Builder) Anchor() ledger.Hash { return b.cfg.Anchor }
-
 // Ticks returns how many of the block's 32 ticks are closed.
 func (b *Builder) Ticks() int { return b.ticks }
 

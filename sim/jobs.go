@@ -88,6 +88,7 @@ func (j *jobs) check(job node.UserBlockJob) node.Event {
 	}
 	in := blockInput{job.Ref, job.Proposer, ledger.Sum(parts...), job.CostMax, job.Own}
 	if ev, ok := j.blocks[in]; ok {
+		ev.Anchor = job.Anchor
 		return ev
 	}
 	ev := job.Run()

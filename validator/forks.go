@@ -191,16 +191,11 @@ func (f *Forks) Root() *Block { return f.root }
 // Block returns the block, or nil.
 func (f *Forks) Block(ref ledger.BlockRef) *Block { return f.blocks[ref] }
 
-// ByPoH returns the first block that came whose last PoH hash that is, or
-// nil. Blocks that share one have the same ticks and records, but not always
-// the same ancestors: a run of bare ticks can be a skipped slot or an empty
-// block. Who needs the one on a certain fork asks for its Anchor.
-func (f *Forks) ByPoH(hash ledger.Hash) *Block {
-	if found := f.byPoH[hash]; len(found) > 0 {
-		return found[0]
-	}
-	return nil
-}
+// ByPoH returns the blocks whose last PoH hash that is, in the order in which
+// they came. They have the same ticks and records, but not always the same
+// ancestors: a run of bare ticks can be a skipped slot or an empty block. Who
+// needs the one on a certain fork asks for its Anchor.
+func (f *Forks) ByPoH(hash ledger.Hash) []*Block { return f.byPoH[hash] }
 
 // Len returns the number of blocks in the tree.
 func (f *Forks) Len() int { return len(f.blocks) }
@@ -238,7 +233,7 @@ func (f *Forks) SetRoot(b *Block) {
 }
 
 func (f *Forks) drop(b *Block) {
-	left := f.byPoH[b.LastPoH][:0]
+	var left []*Block
 	for _, x := range f.byPoH[b.LastPoH] {
 		if x != b {
 			left = append(left, x)

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"tutti/cluster"
+	"tutti/leader"
+	"tutti/ledger"
+	"tutti/proposer"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// key returns the identity key of the node that has that public key.
+func (c *testCluster) key(id ledger.Pubkey) ed25519.PrivateKey {
+	return c.nodes[c.index(id)].cfg.Identity
+}
+
+// leaderBlock makes a block by its scheduled leader that holds nothing but
+// those entries, and gives it to a node as if it had been on its disk.
+func (c *testCluster) leaderBlock(to int, slot ledger.Slot, parent *validator.Block, refs ...ledger.UserBlockRef) *validator.Block {
+	c.t.Helper()
+	n := c.nodes[to]
+	l, _ := n.schedule.Leader(slot)
+	b := leader.NewBuilder(leader.Config{
+		Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
+		Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
+	})
+	if len(refs) > 0 {
+		b.RecordUserBlocks(refs)
+	}
+	var all []*shred.Set
+	for !b.Done() {
+		sets, err := b.CloseTick(true)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all = append(all, sets...)
+	}
+	c.load(to, all)
+	return n.forks.Block(ledger.BlockRef{Slot: slot, ID: all[len(all)-1].Root})
+}
+
+// load gives sets to a node and waits for what its workers make of them.
+func (c *testCluster) load(to int, sets []*shred.Set) {
+	for _, set := range sets {
+		c.push(0, to, Loaded{set})
+	}
+	c.run(10 * time.Millisecond)
+}
+
+// userBlock makes a UserBlock by its scheduled proposer.
+func (c *testCluster) userBlock(u ledger.UserSlot, anchor ledger.Hash, txs ...ledger.Transaction) (ledger.UserBlockRef, []*shred.Set) {
+	c.t.Helper()
+	n := c.nodes[0]
+	b := proposer.NewBuilder(proposer.Config{
+		U: u, Anchor: anchor, Signer: c.key(n.schedule.Proposers(u)[0]),
+		ShredVersion: n.shredVersion, Params: n.params, CostMax: n.params.UserBlockCostMax(),
+	})
+	pool := proposer.NewPool(len(txs))
+	for _, tx := range txs {
+		pooled, err := proposer.NewPooled(tx)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if _, err := pool.Add(pooled); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	var all []*shred.Set
+	for !b.Done() {
+		packed, err := b.Pack(pool, func(*proposer.Pooled) proposer.Verdict { return proposer.Fits })
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		closed, err := b.CloseTick()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all = slices.Concat(all, packed, closed)
+	}
+	return ledger.UserBlockRef{U: u, ID: all[len(all)-1].Root}, all
+}
+
+// An empty block and a skipped slot make the same last PoH hash with other
+// ancestors. A UserBlock anchored there is judged on each fork with that
+// fork's block: here one fork has the blockhash of its transaction, and the
+// other has not.
+func TestAnchorsWithEqualPoH(t *testing.T) {
+	for _, shortFirst := range []bool{false, true} {
+		c := newTestCluster(t, 4, func(o *cluster.Options) { o.T0 += int64(time.Hour) })
+		n := c.nodes[0] // before T0 nobody makes or votes anything
+		root := n.forks.Root()
+		first := c.leaderBlock(0, 1, root)
+		var long, short *validator.Block
+		if shortFirst {
+			short = c.leaderBlock(0, 2, root)
+			long = c.leaderBlock(0, 2, first)
+		} else {
+			long = c.leaderBlock(0, 2, first)
+			short = c.leaderBlock(0, 2, root)
+		}
+		if long.LastPoH != short.LastPoH {
+			t.Fatal("no twins")
+		}
+		tx := c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 1, first.LastPoH)
+		ref, sets := c.userBlock(5, long.LastPoH, tx)
+		c.load(0, sets)
+		onShort := c.leaderBlock(0, 3, short, ref)
+		onLong := c.leaderBlock(0, 3, long, ref)
+		if !errors.Is(onShort.Bad, validator.ErrBlockhash) {
+			t.Errorf("short fork first %v: on the fork without the blockhash: %v, missing %d", shortFirst, onShort.Bad, onShort.Missing)
+		}
+		if !onLong.Ready() {
+			t.Errorf("short fork first %v: on the fork with it: %v, missing %d", shortFirst, onLong.Bad, onLong.Missing)
+		}
+		if got := n.held[ref].block; got == nil || got.Ref != ref {
+			t.Errorf("held: %+v", got)
+		}
+	}
+}
+
+// A block that names a UserBlock before its anchor's verdict is there waits
+// for it, wherever the UserBlock was judged before.
+func TestUserBlockComesAfterBlocks(t *testing.T) {
+	c := newTestCluster(t, 4, func(o *cluster.Options) { o.T0 += int64(time.Hour) })
+	root := c.nodes[0].forks.Root()
+	first := c.leaderBlock(0, 1, root)
+	long := c.leaderBlock(0, 2, first)
+	short := c.leaderBlock(0, 2, root)
+	tx := c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 1, first.LastPoH)
+	ref, sets := c.userBlock(5, long.LastPoH, tx)
+	onShort := c.leaderBlock(0, 3, short, ref)
+	onLong := c.leaderBlock(0, 3, long, ref)
+	if onShort.Ready() || onLong.Ready() || onShort.Bad != nil || onLong.Bad != nil {
+		t.Fatal("judged without the UserBlock")
+	}
+	c.load(0, sets)
+	if !errors.Is(onShort.Bad, validator.ErrBlockhash) || !onLong.Ready() {
+		t.Errorf("short: %v, missing %d; long: %v, missing %d", onShort.Bad, onShort.Missing, onLong.Bad, onLong.Missing)
+	}
+}

@@ -51,9 +51,10 @@ type Stats struct {
 		// ByDepth counts by the depth in its Turbine tree at which this node
 		// received a shred from there.
 		ByDepth map[int]uint64 `json:"by_depth"`
-		// ByLane counts by lane; leader blocks' are under "leader".
-		ByLane   map[string]uint64 `json:"by_lane"`
-		Repaired uint64            `json:"repaired"`
+		// ByLane counts the same by lane and depth; leader blocks' are under
+		// "leader".
+		ByLane   map[string]map[int]uint64 `json:"by_lane"`
+		Repaired uint64                    `json:"repaired"`
 	} `json:"shreds"`
 	Sets struct {
 		Completed uint64 `json:"completed"`
@@ -101,7 +102,7 @@ type Stats struct {
 func newStats() Stats {
 	var s Stats
 	s.Shreds.ByDepth = map[int]uint64{}
-	s.Shreds.ByLane = map[string]uint64{}
+	s.Shreds.ByLane = map[string]map[int]uint64{}
 	s.UserBlocks.RecordedBy = map[ledger.Lane]uint64{}
 	s.Transactions.Refused = map[string]uint64{}
 	s.Transactions.ByOutcome = map[string]uint64{}
@@ -178,16 +179,19 @@ func (s *Stats) take(report any) {
 }
 
 func (s *Stats) takeShred(r node.ShredSeen) {
+	if r.Repaired {
+		s.Shreds.Repaired++
+		return
+	}
 	lane := "leader"
 	if r.Key.IsUser() {
 		_, l := r.Key.User()
 		lane = fmt.Sprint(l)
 	}
-	s.Shreds.ByLane[lane]++
-	if r.Repaired {
-		s.Shreds.Repaired++
-		return
+	if s.Shreds.ByLane[lane] == nil {
+		s.Shreds.ByLane[lane] = map[int]uint64{}
 	}
+	s.Shreds.ByLane[lane][r.Depth]++
 	s.Shreds.ByDepth[r.Depth]++
 }
 

@@ -127,7 +127,7 @@ func TestAdminStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, got := finish(t, response)
-	const want = `{"shreds":{"by_depth":{"0":1,"2":1},"by_lane":{"1":2,"leader":1},"repaired":1},` +
+	const want = `{"shreds":{"by_depth":{"0":1,"2":1},"by_lane":{"1":{"0":1},"leader":{"2":1}},"repaired":1},` +
 		`"sets":{"completed":2,"recovered":1,"rebuilt":4},` +
 		`"egress":{"shreds_made":64,"shreds_sent":100,"leader_copies":40},"signatures_verified":1,` +
 		`"user_blocks":{"held":1,"own":0,"rejected":1,"recorded_by_lane":{"2":1}},` +

@@ -362,7 +362,7 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 	s := r.tracker.Summary()
 	r.mu.Unlock()
 	s.SignaturesVerified = map[string]uint64{}
-	s.Shreds.ByDepth, s.Shreds.ByLane = map[int]uint64{}, map[string]uint64{}
+	s.Shreds.ByDepth, s.Shreds.ByLane = map[int]uint64{}, map[string]map[int]uint64{}
 	s.ProposerEgress = map[string]Egress{}
 	for i, v := range r.nodes {
 		if stats, err := r.admins[i].stats(ctx); err == nil {
@@ -384,8 +384,13 @@ func (s *Summary) add(name string, stats *rpc.Stats) {
 	for depth, n := range stats.Shreds.ByDepth {
 		s.Shreds.ByDepth[depth] += n
 	}
-	for lane, n := range stats.Shreds.ByLane {
-		s.Shreds.ByLane[lane] += n
+	for lane, depths := range stats.Shreds.ByLane {
+		if s.Shreds.ByLane[lane] == nil {
+			s.Shreds.ByLane[lane] = map[int]uint64{}
+		}
+		for depth, n := range depths {
+			s.Shreds.ByLane[lane][depth] += n
+		}
 	}
 	s.RecoveredSets += stats.Sets.Recovered
 	s.RepairedShreds += stats.Shreds.Repaired

@@ -55,8 +55,8 @@ type Summary struct {
 	// What the nodes counted themselves, since they started.
 	SignaturesVerified map[string]uint64 `json:"signatures_verified"` // by node
 	Shreds             struct {
-		ByDepth map[int]uint64    `json:"by_depth"`
-		ByLane  map[string]uint64 `json:"by_lane"`
+		ByDepth map[int]uint64            `json:"by_depth"`
+		ByLane  map[string]map[int]uint64 `json:"by_lane"`
 	} `json:"shreds"`
 	RecoveredSets  uint64            `json:"recovered_sets"`
 	RepairedShreds uint64            `json:"repaired_shreds"`

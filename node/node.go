@@ -93,6 +93,7 @@ type Node struct {
 	makingOn     *validator.Block // its anchor
 	made         []*madeUserBlock
 	begunUser    ledger.UserSlot
+	triedTick    uint64 // in which the pool was last looked through
 	leading      *leader.Builder
 	leadTip      leadState
 	begunSlot    ledger.Slot

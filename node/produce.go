@@ -38,7 +38,7 @@ func (n *Node) propose() {
 	}
 	tick := n.tick()
 	for {
-		if n.making == nil && !n.beginUserBlock(ledger.UserSlot(tick/ledger.TicksPerUserSlot)) {
+		if n.making == nil && !n.beginUserBlock(tick) {
 			return
 		}
 		if !n.continueUserBlock(tick) {
@@ -47,9 +47,11 @@ func (n *Node) propose() {
 	}
 }
 
-// beginUserBlock starts the UserBlock of UserBlockSlot u if this node has a
-// lane in it and something to say.
-func (n *Node) beginUserBlock(u ledger.UserSlot) bool {
+// beginUserBlock starts the UserBlock of the running UserBlockSlot if this
+// node has a lane in it and something to say. It looks through the pool once a
+// tick.
+func (n *Node) beginUserBlock(tick uint64) bool {
+	u := ledger.UserSlot(tick / ledger.TicksPerUserSlot)
 	if u <= n.begunUser || u == 0 || n.pool.Len() == 0 {
 		return false
 	}
@@ -58,6 +60,11 @@ func (n *Node) beginUserBlock(u ledger.UserSlot) bool {
 		n.forward(u)
 		return false
 	}
+	if n.triedTick == tick {
+		return false
+	}
+	n.triedTick = tick
+	n.pool.Resume()
 	anchor := n.anchor()
 	cost := n.costMax(anchor)
 	if cost == 0 || !n.pool.Any(n.expiry(anchor)) {

@@ -18,9 +18,8 @@ import (
 const (
 	// PoolMax is the number of transactions that a pool holds.
 	PoolMax = 65_536
-	// skipMax bounds how many transactions Take passes over that do not fit
-	// or must wait.
-	skipMax = 256
+	// parkMax bounds how many transactions one Take sets aside.
+	parkMax = 1024
 )
 
 // Reasons why a transaction is refused.
@@ -40,8 +39,9 @@ type Pooled struct {
 	Fee ledger.Lamports
 
 	sequence uint64 // order of arrival
-	best     int    // place in byBest
+	best     int    // place in byBest, or in parked
 	worst    int    // place in byWorst
+	parked   bool
 }
 
 // NewPooled derives what the pool needs of a sanitised transaction. The
@@ -82,8 +82,10 @@ type Pool struct {
 	sequence uint64
 	byHash   map[ledger.Hash]*Pooled
 	fees     map[ledger.Pubkey]ledger.Lamports
-	byBest   bestHeap
-	byWorst  worstHeap
+	byBest   bestHeap  // without those parked
+	byWorst  worstHeap // of all
+	// parked are those that had to wait, until Resume.
+	parked []*Pooled
 }
 
 // NewPool returns an empty pool of at most max transactions.
@@ -139,8 +141,16 @@ func (p *Pool) remove(t *Pooled) {
 	if p.fees[t.Payer] -= t.Fee; p.fees[t.Payer] == 0 {
 		delete(p.fees, t.Payer)
 	}
-	heap.Remove(&p.byBest, t.best)
 	heap.Remove(&p.byWorst, t.worst)
+	if !t.parked {
+		heap.Remove(&p.byBest, t.best)
+		return
+	}
+	last := p.parked[len(p.parked)-1]
+	p.parked[t.best], last.best = last, t.best
+	p.parked[len(p.parked)-1] = nil
+	p.parked = p.parked[:len(p.parked)-1]
+	t.parked = false
 }
 
 // Verdict is what the caller of Take thinks of a transaction.
@@ -149,22 +159,35 @@ type Verdict uint8
 // Verdicts on a transaction at the time of packing.
 const (
 	Fits    Verdict = iota // pack it
-	Waits                  // leave it in the pool
+	Waits                  // leave it in the pool, and aside until Resume
 	Expired                // throw it away
 	Full                   // leave it, and all that are cheaper
 )
 
-// Any tells whether judge says of some transaction that it fits.
+// Resume brings back what was set aside: a new UserBlock begins, for which it
+// may fit.
+func (p *Pool) Resume() {
+	for i, t := range p.parked {
+		t.parked = false
+		heap.Push(&p.byBest, t)
+		p.parked[i] = nil
+	}
+	p.parked = p.parked[:0]
+}
+
+// Any tells whether judge says of some transaction that it fits; those that
+// are set aside do not count.
 func (p *Pool) Any(judge func(*Pooled) Verdict) bool {
 	return slices.ContainsFunc(p.byBest, func(t *Pooled) bool { return judge(t) == Fits })
 }
 
 // Take removes and returns the transactions of which judge says that they
-// fit, dearest first. It stops at Full, or when 256 have to wait.
+// fit, dearest first. Those that have to wait are set aside until Resume, so
+// that they do not keep the cheaper ones out, however many they are. It stops
+// at Full, or when it has set 1024 aside: the next Take goes on behind them.
 func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
-	var taken, waiting []*Pooled
-	full := false
-	for len(p.byBest) > 0 && len(waiting) < skipMax && !full {
+	var taken []*Pooled
+	for parked := 0; len(p.byBest) > 0 && parked < parkMax; {
 		t := p.byBest[0]
 		switch judge(t) {
 		case Fits:
@@ -174,13 +197,12 @@ func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
 			p.remove(t)
 		case Waits:
 			heap.Pop(&p.byBest)
-			waiting = append(waiting, t)
+			t.best, t.parked = len(p.parked), true
+			p.parked = append(p.parked, t)
+			parked++
 		case Full:
-			full = true
+			return taken
 		}
-	}
-	for _, t := range waiting {
-		heap.Push(&p.byBest, t)
 	}
 	return taken
 }

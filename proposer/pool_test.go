@@ -28,8 +28,9 @@ func testHash(kind string, i int) ledger.Hash {
 
 // modelPool is a pool as a list in order of arrival.
 type modelPool struct {
-	max  int
-	list []*proposer.Pooled
+	max    int
+	list   []*proposer.Pooled
+	parked []*proposer.Pooled
 }
 
 // sorted returns the list, dearest first; what came earlier goes before.
@@ -41,6 +42,7 @@ func (m *modelPool) sorted() []*proposer.Pooled {
 
 func (m *modelPool) remove(t *proposer.Pooled) {
 	m.list = slices.DeleteFunc(m.list, func(x *proposer.Pooled) bool { return x == t })
+	m.parked = slices.DeleteFunc(m.parked, func(x *proposer.Pooled) bool { return x == t })
 }
 
 func (m *modelPool) has(h ledger.Hash) bool {
@@ -108,21 +110,36 @@ func testPool(t *rapid.T) {
 		"remove": func(t *rapid.T) {
 			h := testHash("message", rapid.IntRange(0, 40).Draw(t, "message"))
 			p.Remove(h)
-			m.list = slices.DeleteFunc(m.list, func(x *proposer.Pooled) bool { return x.Hash == h })
+			for _, x := range m.sorted() {
+				if x.Hash == h {
+					m.remove(x)
+				}
+			}
+		},
+		"resume": func(*rapid.T) {
+			p.Resume()
+			m.parked = nil
 		},
 		"take": func(t *rapid.T) {
 			for i := range 41 {
 				verdicts[testHash("message", i)] = proposer.Verdict(rapid.IntRange(0, 3).Draw(t, "verdict"))
 			}
-			any := slices.ContainsFunc(m.list, func(x *proposer.Pooled) bool { return judge(x) == proposer.Fits })
+			any := slices.ContainsFunc(m.list, func(x *proposer.Pooled) bool {
+				return judge(x) == proposer.Fits && !slices.Contains(m.parked, x)
+			})
 			if p.Any(judge) != any {
 				t.Fatalf("any: %t", !any)
 			}
 			var want []*proposer.Pooled
 			for _, x := range m.sorted() {
+				if slices.Contains(m.parked, x) {
+					continue
+				}
 				if v := judge(x); v == proposer.Full {
 					break
-				} else if v != proposer.Waits {
+				} else if v == proposer.Waits {
+					m.parked = append(m.parked, x)
+				} else {
 					m.remove(x)
 					if v == proposer.Fits {
 						want = append(want, x)
@@ -150,30 +167,39 @@ func testPool(t *rapid.T) {
 		},
 	})
 	// What is left comes out in order.
+	p.Resume()
 	if got := p.Take(func(*proposer.Pooled) proposer.Verdict { return proposer.Fits }); !slices.Equal(got, m.sorted()) || p.Len() != 0 {
 		t.Fatalf("emptied: %v", got)
 	}
 }
 
-// TestTakeStopsAtWaiting: however many must wait, Take looks at so many only,
-// and loses none.
-func TestTakeStopsAtWaiting(t *testing.T) {
-	p := proposer.NewPool(1000)
-	for i := range 600 {
-		if _, err := p.Add(&proposer.Pooled{Hash: testHash("message", i), Budget: ledger.ComputeBudget{UnitPrice: uint64(600 - i)}}); err != nil {
+// TestWaitingHoldsUpNobody: however many must wait, Take looks at so many
+// only, the next one reaches those behind them, and Resume brings all back.
+func TestWaitingHoldsUpNobody(t *testing.T) {
+	p := proposer.NewPool(3000)
+	for i := range 2500 {
+		if _, err := p.Add(&proposer.Pooled{Hash: testHash("message", i), Budget: ledger.ComputeBudget{UnitPrice: uint64(2500 - i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	asked := 0
-	taken := p.Take(func(x *proposer.Pooled) proposer.Verdict {
-		asked++
-		if x.Budget.UnitPrice > 550 {
-			return proposer.Fits
+	take := func() (taken, asked int) {
+		taken = len(p.Take(func(x *proposer.Pooled) proposer.Verdict {
+			asked++
+			if x.Budget.UnitPrice <= 100 {
+				return proposer.Fits
+			}
+			return proposer.Waits
+		}))
+		return taken, asked
+	}
+	for i, want := range [][2]int{{0, 1024}, {0, 1024}, {100, 452}, {0, 0}} {
+		if taken, asked := take(); [2]int{taken, asked} != want {
+			t.Errorf("call %d took %d and asked %d, want %v", i, taken, asked, want)
 		}
-		return proposer.Waits
-	})
-	if len(taken) != 50 || asked != 50+256 || p.Len() != 550 {
-		t.Errorf("took %d, asked %d, left %d", len(taken), asked, p.Len())
+	}
+	p.Resume()
+	if taken, asked := take(); taken != 0 || asked != 1024 || p.Len() != 2400 {
+		t.Errorf("resumed: took %d, asked %d, left %d", taken, asked, p.Len())
 	}
 }
 

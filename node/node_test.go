@@ -33,6 +33,7 @@ type testNode struct {
 	sets    map[ledger.Hash]*shred.Set
 	spines  map[ledger.Hash][]ledger.Hash
 	reports []any
+	proofs  []EvidenceRecord
 	disk    disk
 	down    bool
 	// filter drops messages that this node sends, if it returns false.
@@ -177,6 +178,8 @@ func (c *testCluster) step(i int, ev Event) {
 					n.sets[r.Set.Root] = r.Set
 				case BlockRecord:
 					n.spines[r.ID] = r.Roots
+				case EvidenceRecord:
+					n.proofs = append(n.proofs, r)
 				}
 			}
 		case Send:
@@ -236,13 +239,46 @@ func (n *testNode) Spine(_ ledger.SlotKey, id ledger.Hash) ([]ledger.Hash, bool)
 func (n *testNode) Highest(ledger.SlotKey) (ledger.Hash, bool) { return ledger.Hash{}, false }
 
 // count returns how many reports of type T the node made.
-func count[T any](n *testNode) (found int) {
+func count[T any](n *testNode) int { return len(reported[T](n)) }
+
+// reported returns the reports of type T that the node made.
+func reported[T any](n *testNode) (found []T) {
 	for _, r := range n.reports {
-		if _, ok := r.(T); ok {
-			found++
+		if r, ok := r.(T); ok {
+			found = append(found, r)
 		}
 	}
 	return found
+}
+
+// filter drops the messages between nodes for which pass returns false.
+func (c *testCluster) filter(pass func(from, to int, m Message) bool) {
+	for i, n := range c.nodes {
+		n.filter = func(to ledger.Pubkey, m Message) bool { return pass(i, c.index(to), m) }
+	}
+}
+
+// leader returns which node leads a slot.
+func (c *testCluster) leader(s ledger.Slot) int {
+	k, ok := c.nodes[0].schedule.Leader(s)
+	if !ok {
+		c.t.Fatalf("slot %d has no leader", s)
+	}
+	return c.index(k)
+}
+
+// rotation returns the next slot in which a leader begins that fits.
+func (c *testCluster) rotation(fits func(first ledger.Slot) bool) ledger.Slot {
+	s := c.nodes[0].slot()/4*4 + 4
+	for !fits(s) {
+		s += 4
+	}
+	return s
+}
+
+// runTo runs the cluster until a tick of a slot is due.
+func (c *testCluster) runTo(s ledger.Slot, tick uint64) {
+	c.run(c.nodes[0].due(uint64(s)*ledger.TicksPerSlot + tick).Sub(c.now))
 }
 
 func (c *testCluster) transfer(payer ed25519.PrivateKey, to ledger.Pubkey, lamports ledger.Lamports, blockhash ledger.Hash) ledger.Transaction {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 
 	"tutti/cluster"
@@ -43,7 +44,8 @@ func (h *heldUserBlock) on(anchor *validator.Block) *verdict {
 	return nil
 }
 
-// invalid says why a leader block, of which a set is known, is invalid.
+// invalid says why a leader block, of which a set is known, is invalid or on
+// no fork.
 type invalid struct {
 	slot ledger.Slot
 	err  error
@@ -469,6 +471,10 @@ func (n *Node) continueBlock(set *shred.Set) {
 			n.waiting[set.Chained] = append(n.waiting[set.Chained], set)
 			return
 		}
+		if !n.choice.Has(parent.BlockRef) {
+			n.kill(set, errForkedOff)
+			return
+		}
 		before = validator.Begin(n.rules, set.Key.Slot(), parent)
 	} else {
 		p := n.progress[set.Chained]
@@ -508,11 +514,20 @@ func (n *Node) resume(root ledger.Hash) {
 	}
 }
 
-// kill marks a set, and with it all that continue it, as part of an invalid
-// block.
+// errForkedOff is for blocks that do not descend from the root. They need not
+// be invalid: an honest leader that has fallen behind can make them.
+var errForkedOff = errors.New("forked off below the root")
+
+// kill marks a set, and with it all that continue it, as part of a block that
+// is invalid, or on no fork.
 func (n *Node) kill(set *shred.Set, err error) {
 	n.dead[set.Root] = invalid{set.Key.Slot(), err}
-	n.report(BlockRejected{Block: ledger.BlockRef{Slot: set.Key.Slot(), ID: set.Root}, Err: err})
+	if errors.Is(err, errForkedOff) {
+		leader, _ := n.schedule.Leader(set.Key.Slot())
+		n.drop("block", err.Error(), leader)
+	} else {
+		n.report(BlockRejected{Block: ledger.BlockRef{Slot: set.Key.Slot(), ID: set.Root}, Err: err})
+	}
 	n.resume(set.Root)
 }
 
@@ -532,8 +547,11 @@ func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
 	if n.forks.Block(b.BlockRef) != nil {
 		return
 	}
+	if !n.choice.Add(b.BlockRef, b.Parent.BlockRef) { // the root has moved on meanwhile
+		n.kill(set, errForkedOff)
+		return
+	}
 	n.forks.Add(b)
-	n.choice.Add(b.BlockRef, b.Parent.BlockRef)
 	n.do(Save{Lazy: true, Records: []Record{BlockRecord{Key: set.Key, ID: b.ID, Parent: b.Parent.BlockRef, Roots: p.Roots()}}})
 
 	refs := make([]ledger.UserBlockRef, len(b.Named))

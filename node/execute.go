@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tutti/bank"
 	"tutti/cluster"
@@ -60,7 +61,9 @@ func (n *Node) onExecuted(r *bank.Result) {
 	}
 	for i := range r.Receipts {
 		hash := r.Receipts[i].MessageHash
-		n.recentDone.add(b.Height, hash)
+		if r.Receipts[i].Outcome.Processed() {
+			n.recentDone.add(b, hash)
+		}
 		n.pool.Remove(hash)
 	}
 	n.recentDone.prune(b.Height)
@@ -173,7 +176,7 @@ func (n *Node) admit(tx ledger.Transaction) error {
 	if t.Cost > n.params.UserBlockCostMax() {
 		return fmt.Errorf("%w: %d of %d", ErrCost, t.Cost, n.params.UserBlockCostMax())
 	}
-	if n.recentDone.has(t.Hash) {
+	if n.recentDone.has(t.Hash, n.executedOn(n.forks.Block(n.choice.Best()))) {
 		return ErrProcessed
 	}
 	if n.blockhash(tx.RecentBlockhash(), n.newest) == proposer.Expired {
@@ -250,28 +253,27 @@ func (n *Node) discountFees(h *heldUserBlock) {
 	}
 }
 
-// recentMessages remembers the message hashes processed in the newest 150
-// blocks, so that a proposer does not pay for duplicates.
+// recentMessages remembers which blocks processed a message, for the newest
+// 150 heights: a client's transaction that is there is not taken again.
 type recentMessages struct {
-	height map[ledger.Hash]uint64
-	blocks map[uint64][]ledger.Hash
-	oldest uint64
+	// blocks are more than one only where forks processed the same message.
+	blocks   map[ledger.Hash][]ledger.BlockRef
+	byHeight map[uint64][]ledger.Hash
+	oldest   uint64
 }
 
 func newRecentMessages() *recentMessages {
-	return &recentMessages{height: make(map[ledger.Hash]uint64), blocks: make(map[uint64][]ledger.Hash)}
+	return &recentMessages{blocks: make(map[ledger.Hash][]ledger.BlockRef), byHeight: make(map[uint64][]ledger.Hash)}
 }
 
-func (r *recentMessages) has(hash ledger.Hash) bool {
-	_, ok := r.height[hash]
-	return ok
+// has tells whether a message was processed on the fork that ends in tip.
+func (r *recentMessages) has(hash ledger.Hash, tip *validator.Block) bool {
+	return slices.ContainsFunc(r.blocks[hash], tip.Lineage.Has)
 }
 
-func (r *recentMessages) add(height uint64, hash ledger.Hash) {
-	if !r.has(hash) {
-		r.height[hash] = height
-		r.blocks[height] = append(r.blocks[height], hash)
-	}
+func (r *recentMessages) add(b *validator.Block, hash ledger.Hash) {
+	r.blocks[hash] = append(r.blocks[hash], b.BlockRef)
+	r.byHeight[b.Height] = append(r.byHeight[b.Height], hash)
 }
 
 // processedAge is how many blocks back a message counts as processed
@@ -280,9 +282,14 @@ const processedAge = 150
 
 func (r *recentMessages) prune(height uint64) {
 	for ; r.oldest+processedAge < height; r.oldest++ {
-		for _, hash := range r.blocks[r.oldest] {
-			delete(r.height, hash)
+		for _, hash := range r.byHeight[r.oldest] {
+			// Oldest first, but for forks, of which all have left by and by.
+			if rest := r.blocks[hash][1:]; len(rest) > 0 {
+				r.blocks[hash] = rest
+			} else {
+				delete(r.blocks, hash)
+			}
 		}
-		delete(r.blocks, r.oldest)
+		delete(r.byHeight, r.oldest)
 	}
 }

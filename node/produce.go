@@ -189,7 +189,7 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 			return false
 		}
 		for _, t := range m.block.Transactions {
-			if !n.recentDone.has(t.Hash) {
+			if !n.recentDone.has(t.Hash, confirmed) {
 				_, _ = n.pool.Add(t) // a full pool loses the cheapest
 			}
 		}

@@ -156,37 +156,71 @@ func (n *Node) decideStakes(b *validator.Block) {
 }
 
 // submitted takes a client's transaction into the pool, or refuses it with a
-// reason.
-func (n *Node) submitted(ev Submitted) {
-	if err := n.admit(ev.Tx); err != nil {
+// reason. One that a peer has forwarded is not forwarded at once again.
+func (n *Node) submitted(ev Submitted, forwarded bool) {
+	t, err := n.admit(ev.Tx)
+	if err == nil {
+		err = n.place(t, forwarded)
+	}
+	if err != nil {
 		n.report(Refused{Token: ev.Token, Signature: ev.Tx.Signature(0), Err: err})
 		return
 	}
 	n.report(Accepted{Token: ev.Token})
 }
 
-func (n *Node) admit(tx ledger.Transaction) error {
+// admit decides whether a transaction may be packed at all.
+func (n *Node) admit(tx ledger.Transaction) (*proposer.Pooled, error) {
 	if err := validator.Admissible(&tx); err != nil {
-		return err
+		return nil, err
 	}
 	t, err := proposer.NewPooled(tx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if t.Cost > n.params.UserBlockCostMax() {
-		return fmt.Errorf("%w: %d of %d", ErrCost, t.Cost, n.params.UserBlockCostMax())
+		return nil, fmt.Errorf("%w: %d of %d", ErrCost, t.Cost, n.params.UserBlockCostMax())
 	}
 	if n.recentDone.has(t.Hash, n.executedOn(n.forks.Block(n.choice.Best()))) {
-		return ErrProcessed
+		return nil, ErrProcessed
 	}
 	if n.blockhash(tx.RecentBlockhash(), n.newest) == proposer.Expired {
-		return ledger.TransactionError{Kind: ledger.BlockhashNotFound}
+		account, ok := tx.DurableNonce()
+		if !ok {
+			return nil, ledger.TransactionError{Kind: ledger.BlockhashNotFound}
+		}
+		if err := n.checkNonce(&tx, account); err != nil {
+			return nil, err
+		}
+		t.Durable, t.Nonce = true, account
 	}
-	if err := n.solvent(t); err != nil {
+	return t, n.solvent(t)
+}
+
+// place puts an admitted transaction into the pool, or forwards it to the
+// only proposer that may pack it.
+func (n *Node) place(t *proposer.Pooled, forwarded bool) error {
+	if t.Durable && !forwarded {
+		holder, err := n.nonceHolder(t.Nonce)
+		if err != nil {
+			return err
+		}
+		if holder != n.self {
+			n.do(Send{To: []ledger.Pubkey{holder}, Msg: TransactionMessage{Tx: t.Tx}})
+			return nil
+		}
+	}
+	return n.addPooled(t)
+}
+
+func (n *Node) addPooled(t *proposer.Pooled) error {
+	if _, err := n.pool.Add(t); err != nil {
 		return err
 	}
-	_, err = n.pool.Add(t)
-	return err
+	if t.Durable {
+		n.keepNonce(t)
+	}
+	return nil
 }
 
 // solvent checks that the payer can pay for what it has under way here:

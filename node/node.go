@@ -87,6 +87,8 @@ type Node struct {
 
 	// Production.
 	pool         *proposer.Pool
+	nonces       []*proposer.Pooled // durable ones in the pool, to relay when their lane moves on
+	relayedUser  ledger.UserSlot    // in which they were last looked at
 	recentDone   *recentMessages
 	seenFees     map[ledger.Pubkey]ledger.Lamports
 	making       *proposer.Builder
@@ -202,7 +204,7 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 	switch ev := ev.(type) {
 	case Tick:
 	case Submitted:
-		n.submitted(ev)
+		n.submitted(ev, false)
 	case Received:
 		n.received(ev.From, ev.Msg)
 	case Met:
@@ -274,7 +276,7 @@ func (n *Node) received(from ledger.Pubkey, m Message) {
 	case VoteMessage:
 		n.onVote(from, m)
 	case TransactionMessage:
-		n.submitted(Submitted{Tx: m.Tx})
+		n.submitted(Submitted{Tx: m.Tx}, true)
 	case RepairRequest:
 		n.onRepairRequest(from, m)
 	case RepairResponse:

@@ -55,6 +55,7 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 	if u <= n.begunUser || u == 0 || n.pool.Len() == 0 {
 		return false
 	}
+	n.relayNonces(u)
 	lane, ok := n.schedule.Lane(u, n.self)
 	if !ok {
 		n.forward(u)
@@ -67,7 +68,7 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 	n.pool.Resume()
 	anchor := n.anchor()
 	cost := n.costMax(anchor)
-	if cost == 0 || !n.pool.Any(n.expiry(anchor)) {
+	if cost == 0 || !n.pool.Any(n.expiry(anchor, lane)) {
 		return false
 	}
 	n.begunUser = u
@@ -92,12 +93,15 @@ func (n *Node) anchor() *validator.Block {
 }
 
 // expiry judges pooled transactions by the rule on blockhashes (PROTOCOL
-// section 4 (8)) for UserBlocks on that anchor. One that came a second time
-// while it is in an own UserBlock is thrown away.
-func (n *Node) expiry(anchor *validator.Block) func(*proposer.Pooled) proposer.Verdict {
+// section 4 (8)) for UserBlocks on that anchor and in that lane. One that came
+// a second time while it is in an own UserBlock is thrown away.
+func (n *Node) expiry(anchor *validator.Block, lane ledger.Lane) func(*proposer.Pooled) proposer.Verdict {
 	return func(t *proposer.Pooled) proposer.Verdict {
-		if n.packed(t.Hash) {
+		switch {
+		case n.packed(t.Hash):
 			return proposer.Expired
+		case t.Durable:
+			return n.nonceVerdict(t, lane)
 		}
 		return n.blockhash(t.Tx.RecentBlockhash(), anchor)
 	}
@@ -133,7 +137,7 @@ func (n *Node) packed(hash ledger.Hash) bool {
 func (n *Node) continueUserBlock(tick uint64) bool {
 	b := n.making
 	first := uint64(b.U()) * ledger.TicksPerUserSlot
-	judge := n.expiry(n.makingOn)
+	judge := n.expiry(n.makingOn, b.Lane())
 	for !b.Done() && first+uint64(b.Ticks()) < tick {
 		n.emitUser(b.Pack(n.pool, judge))
 		n.emitUser(b.CloseTick())
@@ -163,15 +167,21 @@ func (n *Node) emitUser(sets []*shred.Set, err error) {
 	}
 }
 
-// forward gives pooled transactions to a scheduled proposer when this node
-// has no lane.
+// forward gives pooled transactions, durable ones apart, to a scheduled
+// proposer when this node has no lane.
 func (n *Node) forward(u ledger.UserSlot) {
 	lanes := n.schedule.Proposers(u)
 	if len(lanes) == 0 {
 		return
 	}
 	to := lanes[n.rng.IntN(len(lanes))]
-	for _, t := range n.pool.Take(func(*proposer.Pooled) proposer.Verdict { return proposer.Fits }) {
+	taken := n.pool.Take(func(t *proposer.Pooled) proposer.Verdict {
+		if t.Durable {
+			return proposer.Waits
+		}
+		return proposer.Fits
+	})
+	for _, t := range taken {
 		n.do(Send{To: []ledger.Pubkey{to}, Msg: TransactionMessage{Tx: t.Tx}})
 	}
 }
@@ -190,7 +200,7 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 		}
 		for _, t := range m.block.Transactions {
 			if !n.recentDone.has(t.Hash, confirmed) {
-				_, _ = n.pool.Add(t) // a full pool loses the cheapest
+				_ = n.addPooled(t) // a full pool loses the cheapest
 			}
 		}
 		return true

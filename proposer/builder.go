@@ -49,6 +49,7 @@ type Builder struct {
 	// pool if the block is not recorded.
 	Transactions []*Pooled
 	packed       map[ledger.Hash]bool // their message hashes
+	nonces       map[ledger.Pubkey]bool
 }
 
 // NewBuilder starts a UserBlock.
@@ -59,6 +60,7 @@ func NewBuilder(cfg Config) *Builder {
 		chain:  poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
 		used:   usage{size: batchOverhead},
 		packed: make(map[ledger.Hash]bool),
+		nonces: make(map[ledger.Pubkey]bool),
 		shredder: shred.NewShredder(shred.Config{
 			Key:     ledger.UserKey(cfg.U, cfg.Lane),
 			Version: cfg.ShredVersion,
@@ -82,6 +84,10 @@ func (b *Builder) Done() bool { return b.ticks == ledger.TicksPerUserSlot }
 
 // Has tells whether the block holds a transaction with that message hash.
 func (b *Builder) Has(hash ledger.Hash) bool { return b.packed[hash] }
+
+// Uses tells whether the block holds a durable-nonce transaction of that
+// nonce account.
+func (b *Builder) Uses(nonce ledger.Pubkey) bool { return b.nonces[nonce] }
 
 // usage is what a block has used of its limits.
 type usage struct {
@@ -109,6 +115,9 @@ type packing struct {
 // ones: else they would take what becomes due, tick by tick, and it would
 // never fit.
 func (k *packing) add(t *Pooled) Verdict {
+	if t.Durable && k.b.nonces[t.Nonce] {
+		return Waits
+	}
 	used, records, entry := k.used, k.records, k.entry
 	n := len(t.Tx.Raw())
 	if used.size+entryHead(entry)+n > setPayload {
@@ -131,6 +140,9 @@ func (k *packing) add(t *Pooled) Verdict {
 		return Full
 	}
 	k.used, k.records, k.entry = used, records, true
+	if t.Durable {
+		k.b.nonces[t.Nonce] = true
+	}
 	return Fits
 }
 

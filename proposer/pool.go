@@ -37,6 +37,11 @@ type Pooled struct {
 	Payer  ledger.Pubkey
 	// Fee is what the payer pays if the transaction is processed.
 	Fee ledger.Lamports
+	// Durable says that the blockhash is not a recent one but the value of the
+	// account Nonce: a UserBlock takes one such transaction of an account
+	// (PROTOCOL section 4 (8)).
+	Durable bool
+	Nonce   ledger.Pubkey
 
 	sequence uint64 // order of arrival
 	best     int    // place in byBest, or in parked

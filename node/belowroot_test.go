@@ -10,7 +10,7 @@ import (
 )
 
 // setsOn makes a leader block without records by its scheduled leader.
-func (c *testCluster) setsOn(n *testNode, slot ledger.Slot, parent ledger.BlockRef, poh ledger.Hash) []*shred.Set {
+func (c *testCluster) setsOn(n *Node, slot ledger.Slot, parent ledger.BlockRef, poh ledger.Hash) []*shred.Set {
 	c.t.Helper()
 	l, _ := n.schedule.Leader(slot)
 	b := leader.NewBuilder(leader.Config{
@@ -55,7 +55,7 @@ func TestBlockForksOffBelowRoot(t *testing.T) {
 			t.Fatal("no block below the root")
 		}
 		slot := n.slot() - ledger.Slot(i)
-		sets := c.setsOn(n, slot, old.BlockRef, old.LastPoH)
+		sets := c.setsOn(n.Node, slot, old.BlockRef, old.LastPoH)
 		c.receive(2, sets)
 		if n.forks.Block(ledger.BlockRef{Slot: slot, ID: sets[len(sets)-1].Root}) != nil {
 			t.Errorf("restarted %v: a block on %v, below the root %v, is in the tree", restart, old.BlockRef, n.forks.Root().BlockRef)

@@ -98,6 +98,10 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		n.drop("shred", "lane", from)
 		return
 	}
+	if refused := n.collector.Refuses(s, m.Root); refused != turbine.Kept {
+		n.drop("shred", refused.String(), from)
+		return
+	}
 	if !n.rootSigned(m, signer) {
 		n.drop("shred", "signature", from)
 		return
@@ -131,20 +135,14 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 	}
 }
 
-// rootSigned verifies the signature of a set's root once.
+// rootSigned verifies the signature of a set's root, once for all shreds of a
+// set that is kept.
 func (n *Node) rootSigned(m ShredMessage, signer ledger.Pubkey) bool {
-	if n.collector.Known(m.Root) {
-		return true
-	}
-	if _, ok := n.signed[m.Root]; ok {
+	if n.collector.Known(m.Shred.Key(), m.Root) {
 		return true
 	}
 	sig := m.Shred.Signature()
-	if !n.params.SignatureRule.Verify(signer[:], m.Root[:], sig[:]) {
-		return false
-	}
-	n.signed[m.Root] = m.Shred.Key().Slot()
-	return true
+	return n.params.SignatureRule.Verify(signer[:], m.Root[:], sig[:])
 }
 
 // retransmitterSigned verifies, once a set, what a parent in the tree wrote
@@ -155,13 +153,13 @@ func (n *Node) retransmitterSigned(m ShredMessage, from ledger.Pubkey, place tur
 		return true
 	}
 	id := ledger.Sum(m.Root[:], from[:], m.Shred.Raw()[len(m.Shred.Raw())-len(ledger.Signature{}):])
-	if _, ok := n.signed[id]; ok {
+	if _, ok := n.resigned[id]; ok {
 		return true
 	}
 	if !m.Shred.VerifyRetransmitter(n.params.SignatureRule, from) {
 		return false
 	}
-	n.signed[id] = m.Shred.Key().Slot()
+	n.resigned[id] = m.Shred.Key().Slot()
 	return true
 }
 
@@ -299,6 +297,7 @@ func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 	signer, ok := n.signer(k)
 	switch {
 	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
+		a.Version() != n.shredVersion || b.Version() != n.shredVersion,
 		!ok, k.Slot() <= n.forks.Root().Slot, k.Slot() > n.slot()+slotsAhead,
 		!n.rootSigned(m.A, signer), !n.rootSigned(m.B, signer):
 		n.drop("evidence", "proof", from)

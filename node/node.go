@@ -60,7 +60,7 @@ type Node struct {
 	// Data plane.
 	collector *turbine.Collector
 	trees     treeCache
-	signed    map[ledger.Hash]ledger.Slot // roots whose signature verified
+	resigned  map[ledger.Hash]ledger.Slot // retransmitters' signatures that verified
 	keys      map[ledger.SlotKey]*keyState
 	progress  map[ledger.Hash]*validator.Progress // by root of the last set taken
 	dead      map[ledger.Hash]invalid             // roots of sets of invalid blocks
@@ -134,7 +134,7 @@ func New(cfg Config) (*Node, error) {
 		schedule:     cluster.NewSchedule(g),
 		rng:          cfg.Rand,
 		now:          cfg.Now,
-		signed:       make(map[ledger.Hash]ledger.Slot),
+		resigned:     make(map[ledger.Hash]ledger.Slot),
 		keys:         make(map[ledger.SlotKey]*keyState),
 		progress:     make(map[ledger.Hash]*validator.Progress),
 		dead:         make(map[ledger.Hash]invalid),

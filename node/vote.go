@@ -258,12 +258,16 @@ func (n *Node) prune() {
 	for k := range n.keys {
 		if k.Slot() < floor {
 			delete(n.keys, k)
+		}
+	}
+	for k := range n.equivocating {
+		if k.Slot() < floor {
 			delete(n.equivocating, k)
 		}
 	}
-	for root, slot := range n.signed {
+	for id, slot := range n.resigned {
 		if slot < floor {
-			delete(n.signed, root)
+			delete(n.resigned, id)
 		}
 	}
 	for root, p := range n.progress {

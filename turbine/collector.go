@@ -144,13 +144,56 @@ type Inserted struct {
 	Conflict *[2]shred.Shred
 }
 
-// Known tells whether a shred of the set was inserted, so that the signature
-// of its root need not be checked again.
-func (c *Collector) Known(root ledger.Hash) bool { return c.sets[root] != nil }
+// Known tells whether a shred of the set was inserted under that key, so that
+// the signature of its root need not be checked again. A tree can have leaves
+// with the keys of others, whose signer has not signed it.
+func (c *Collector) Known(key ledger.SlotKey, root ledger.Hash) bool {
+	f := c.sets[root]
+	return f != nil && f.key == key
+}
+
+// Refuses tells why a shred would be dropped although its root is signed, so
+// that its signature need not be checked; Kept if nothing is known against it.
+func (c *Collector) Refuses(s *shred.Shred, root ledger.Hash) Drop {
+	key := s.Key()
+	b := c.keys[key]
+	switch {
+	case key.Slot() < c.floor:
+		return DropOld
+	case c.sets[root] != nil || b != nil && b.wanted[root]:
+		return Kept
+	case int(s.SetIndex()) >= c.setsMax(key)*shred.SetData:
+		return DropBeyond
+	case c.bodies >= c.bodiesMax(key):
+		return DropFull
+	case b != nil && b.conflict && b.count(s.SetIndex()) >= RootsMax:
+		return DropRoots
+	}
+	return Kept
+}
+
+// bodiesMax is how many sets may have shreds before a new one under key is
+// refused that nobody wants.
+func (c *Collector) bodiesMax(key ledger.SlotKey) int {
+	if key.IsUser() {
+		return c.limits.SetsMax - c.limits.SetsMax/4
+	}
+	return c.limits.SetsMax
+}
+
+// count returns how many sets have that index.
+func (b *block) count(index uint32) (n int) {
+	for _, f := range b.sets {
+		if f.index == index {
+			n++
+		}
+	}
+	return n
+}
 
 // Insert takes a shred whose proof leads to root, and keeps its bytes. The
-// caller has checked that the scheduled signer signed the root, unless
-// Known(root), and that the key lies in the time that it cares for.
+// caller has checked that the scheduled signer signed the root, unless it is
+// Known, and that the key lies in the time that it cares for.
 //
 // A key can make several valid signatures of one root. Only that of the first
 // shred has been checked; the others take it over.
@@ -213,8 +256,8 @@ func (c *Collector) open(s *shred.Shred, root ledger.Hash) (*set, Drop, *[2]shre
 		return nil, DropBeyond, nil
 	}
 	bodiesMax := c.limits.SetsMax
-	if s.Key().IsUser() && !wanted {
-		bodiesMax -= bodiesMax / 4
+	if !wanted {
+		bodiesMax = c.bodiesMax(s.Key())
 	}
 	if c.bodies >= bodiesMax {
 		return nil, DropFull, nil

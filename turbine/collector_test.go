@@ -184,7 +184,7 @@ func TestCollectOwn(t *testing.T) {
 	if in := insert(c, sets[0], 9); in.Drop != DropDuplicate || in.New {
 		t.Fatalf("%+v", in)
 	}
-	if !c.Known(sets[1].Root) || c.Known(ledger.Hash{}) {
+	if !c.Known(sets[1].Key, sets[1].Root) || c.Known(sets[1].Key+1, sets[1].Root) || c.Known(sets[1].Key, ledger.Hash{}) {
 		t.Fatal("Known")
 	}
 }
@@ -391,7 +391,7 @@ func TestCollectBeyond(t *testing.T) {
 			t.Fatalf("%+v", in)
 		}
 		beyond := sets[tc.max]
-		if in := insert(c, beyond, 0); in.New || in.Drop != DropBeyond || c.Known(beyond.Root) {
+		if in := insert(c, beyond, 0); in.New || in.Drop != DropBeyond || c.Known(beyond.Key, beyond.Root) {
 			t.Fatalf("%+v", in)
 		}
 		c.Want(tc.key, beyond.Root)
@@ -473,7 +473,7 @@ func TestPruneBelow(t *testing.T) {
 	if in := insert(c, user[1], 1); in.New || in.Drop != DropOld {
 		t.Fatalf("%+v", in)
 	}
-	if c.Known(user[0].Root) || c.Want(userKey, user[1].Root) || c.Assembled(user[0]) != nil {
+	if c.Known(userKey, user[0].Root) || c.Want(userKey, user[1].Root) || c.Assembled(user[0]) != nil {
 		t.Fatal("pruned key is known")
 	}
 	if c.Chain(leaderKey+1, leader[0].Root) == nil {

@@ -113,7 +113,7 @@ func fuzzRun(t *testing.T, blocks []fuzzBlock, limits Limits, script []byte) str
 				c.PruneBelow(floor)
 				for i := range blocks {
 					for _, set := range blocks[i].sets {
-						if blocks[i].key.Slot() < floor && c.Known(set.Root) {
+						if blocks[i].key.Slot() < floor && c.Known(set.Key, set.Root) {
 							t.Fatal("a pruned set is known")
 						}
 					}

@@ -217,3 +217,25 @@ func TestRequestsAreLimited(t *testing.T) {
 		t.Error("no answer in the next round")
 	}
 }
+
+// TestProofsAreComplete: a proof whose roots are known to be signed, but which
+// does not carry the signatures, would convince nobody else.
+func TestProofsAreComplete(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) == 0 })
+	c.runTo(s, 0)
+	n, u := c.nodes[0], s.FirstUserSlot()
+	lane, _ := n.schedule.Lane(u, c.nodes[1].self)
+	a := c.signedShred(ledger.UserKey(u, lane), n.shredVersion, 1, "a UserBlock")
+	b := c.signedShred(ledger.UserKey(u, lane), n.shredVersion, 1, "its twin")
+	n.Step(c.now, Received{From: c.nodes[1].self, Msg: a})
+	stripped := ShredMessage{Shred: a.Shred.WithSignature(ledger.Signature{}), Root: a.Root}
+	for _, proof := range []EvidenceMessage{{A: stripped, B: b}, {A: b, B: stripped}} {
+		if n.Step(c.now, Received{From: c.nodes[2].self, Msg: proof}); n.equivocating[a.Shred.Key()] {
+			t.Fatal("a proof without a signature counts")
+		}
+	}
+	if n.Step(c.now, Received{From: c.nodes[2].self, Msg: EvidenceMessage{A: a, B: b}}); !n.equivocating[a.Shred.Key()] {
+		t.Error("the proof does not count")
+	}
+}

@@ -138,9 +138,11 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 // rootSigned verifies the signature of a set's root, once for all shreds of a
 // set that is kept.
 func (n *Node) rootSigned(m ShredMessage, signer ledger.Pubkey) bool {
-	if n.collector.Known(m.Shred.Key(), m.Root) {
-		return true
-	}
+	return n.collector.Known(m.Shred.Key(), m.Root) || n.signedBy(&m, signer)
+}
+
+// signedBy verifies the signature that a shred carries.
+func (n *Node) signedBy(m *ShredMessage, signer ledger.Pubkey) bool {
 	sig := m.Shred.Signature()
 	return n.params.SignatureRule.Verify(signer[:], m.Root[:], sig[:])
 }
@@ -287,7 +289,8 @@ func shredMessage(s shred.Shred) (ShredMessage, error) {
 	return ShredMessage{Shred: s, Root: root}, err
 }
 
-// onEvidence checks a proof of equivocation from a peer.
+// onEvidence checks a proof of equivocation from a peer: whoever gets it from
+// here must find both signatures in it.
 func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 	a, b := &m.A.Shred, &m.B.Shred
 	k := a.Key()
@@ -299,7 +302,7 @@ func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
 		a.Version() != n.shredVersion || b.Version() != n.shredVersion,
 		!ok, k.Slot() <= n.forks.Root().Slot, k.Slot() > n.slot()+slotsAhead,
-		!n.rootSigned(m.A, signer), !n.rootSigned(m.B, signer):
+		!n.signedBy(&m.A, signer), !n.signedBy(&m.B, signer):
 		n.drop("evidence", "proof", from)
 		return
 	}

@@ -36,7 +36,7 @@ const filesMin = 2048
 func ReadKey(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &StartError{fmt.Errorf("%w %s is missing: make one with `tutti keygen -o %s`", ErrKey, path, path)}
+		return nil, &StartError{fmt.Errorf("%w %s is missing: make one with `tutti keygen new -o %s`", ErrKey, path, path)}
 	}
 	if err == nil && info.Mode().Perm()&0o077 != 0 {
 		return nil, &StartError{fmt.Errorf("%w %s can be read by others: run `chmod 600 %s`", ErrKey, path, path)}

@@ -3,8 +3,8 @@
 // file of its own.
 //
 // Data goes to standard output, errors and logs to standard error. The exit
-// code is 0 on success, 2 if the command line or a configuration is wrong, 3
-// if a validator halted and was told to exit then, and 1 for other failures.
+// code is 0 on success, 2 if the command line or a configuration is wrong, and
+// 1 for other failures.
 package main
 
 import (

@@ -12,6 +12,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/ledger"
+	"tutti/live/store"
 )
 
 // Files of a devnet's directory. Each validator has a ledger directory in it,
@@ -107,6 +108,32 @@ func (f *folder) open(validators int) error {
 	}
 	copy(f.seed[:], seed)
 	f.continued = true
+	return f.checkPause(time.Now())
+}
+
+// pauseMax is how many slots a cluster may stand still, about 7 minutes: the
+// next leader block holds the ticks of all slots that were skipped, in 128 FEC
+// sets at most.
+const pauseMax = 1_000
+
+// checkPause refuses a ledger that has stood still for too long.
+func (f *folder) checkPause(now time.Time) error {
+	var last ledger.Slot
+	s, err := store.OpenReadOnly(f.node(0))
+	switch {
+	case errors.Is(err, store.ErrNoLedger):
+	case err != nil:
+		return setup("%w", err)
+	default:
+		_, last, _, _, err = s.Bounds()
+		if err = errors.Join(err, s.Close()); err != nil {
+			return setup("%s: %w", f.node(0), err)
+		}
+	}
+	slot := ledger.Slot(max(now.UnixNano()-f.genesis.T0, 0) / int64(ledger.TicksPerSlot*f.genesis.Params.TickDuration))
+	if slot > last+pauseMax {
+		return setup("%s has stood still for %d slots, and can be continued for %d: --reset makes a new ledger", f.dir, slot-last, pauseMax)
+	}
 	return nil
 }
 

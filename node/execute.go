@@ -153,6 +153,11 @@ func (n *Node) decideStakes(b *validator.Block) {
 		n.schedule.AddEpoch(e)
 	}
 	delete(n.stakes, b.BlockRef)
+	early := n.early
+	n.early = nil
+	for _, set := range early {
+		n.loaded(set)
+	}
 }
 
 // submitted takes a client's transaction into the pool, or refuses it with a

@@ -65,6 +65,7 @@ type Node struct {
 	progress  map[ledger.Hash]*validator.Progress // by root of the last set taken
 	dead      map[ledger.Hash]invalid             // roots of sets of invalid blocks
 	waiting   map[ledger.Hash][]*shred.Set        // leader sets that wait for the one with that root
+	early     []*shred.Set                        // stored sets that wait for the stakes of their epoch
 	held      map[ledger.UserBlockRef]*heldUserBlock
 	unchecked map[ledger.Hash][]ledger.UserBlockRef // by anchor that is unknown
 	wanting   map[ledger.UserBlockRef][]*validator.Block

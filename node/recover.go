@@ -150,8 +150,13 @@ func (n *Node) restore(r Recovered) error {
 	return nil
 }
 
-// loaded takes a set from the own disk.
+// loaded takes a set from the own disk. If the stakes of its epoch are not
+// known yet, because a block has to be executed again first, it waits.
 func (n *Node) loaded(set *shred.Set) {
+	if n.epochs.At(set.Key.Slot()) == nil {
+		n.early = append(n.early, set)
+		return
+	}
 	if k := set.Key; k.Slot() >= n.floor() && (k.IsUser() || k.Slot() > n.forks.Root().Slot) {
 		n.chain(set, false)
 	}

@@ -58,6 +58,14 @@ type UserBlockChecked struct {
 	Err      error
 }
 
+// VotesChecked is the result of a VotesJob: whether all votes of a leader
+// block's set, which has that root, are rightly signed.
+type VotesChecked struct {
+	Root     ledger.Hash
+	Verified int
+	Err      error
+}
+
 func (Tick) isEvent()             {}
 func (Submitted) isEvent()        {}
 func (Received) isEvent()         {}
@@ -65,4 +73,5 @@ func (Met) isEvent()              {}
 func (Executed) isEvent()         {}
 func (Assembled) isEvent()        {}
 func (Loaded) isEvent()           {}
+func (VotesChecked) isEvent()     {}
 func (UserBlockChecked) isEvent() {}

@@ -51,6 +51,13 @@ type invalid struct {
 	err  error
 }
 
+// checkingSet is a set of a leader block whose votes are being verified, and
+// what is known of the block with it.
+type checkingSet struct {
+	progress *validator.Progress
+	set      *shred.Set
+}
+
 // keyState is what the node remembers of a slot field.
 type keyState struct {
 	// direct has, by root of a set of a UserBlock, the places whose shred
@@ -491,7 +498,32 @@ func (n *Node) continueBlock(set *shred.Set) {
 		n.kill(set, err)
 		return
 	}
-	n.progress[set.Root] = &p
+	if txs := n.unverified(p.FreshVotes); len(txs) > 0 {
+		n.checking[set.Root] = checkingSet{&p, set}
+		n.do(Work{VotesJob{Root: set.Root, VoteCheck: validator.VoteCheck{Rule: n.params.SignatureRule, Txs: txs}}})
+		return
+	}
+	n.advance(&p, set)
+}
+
+// votesChecked takes the verdict on the votes of a set.
+func (n *Node) votesChecked(ev VotesChecked) {
+	c, ok := n.checking[ev.Root]
+	if !ok {
+		return // pruned meanwhile
+	}
+	delete(n.checking, ev.Root)
+	if ev.Err != nil {
+		n.kill(c.set, ev.Err)
+		return
+	}
+	c.progress.Verified += ev.Verified
+	n.advance(c.progress, c.set)
+}
+
+// advance takes a set whose content and votes are right.
+func (n *Node) advance(p *validator.Progress, set *shred.Set) {
+	n.progress[set.Root] = p
 	for i := range p.FreshVotes {
 		v := &p.FreshVotes[i]
 		n.countVote(&v.Vote, v.Tx)
@@ -502,7 +534,7 @@ func (n *Node) continueBlock(set *shred.Set) {
 		}
 	}
 	if set.Last {
-		n.finishBlock(&p, set)
+		n.finishBlock(p, set)
 	}
 	n.resume(set.Root)
 }
@@ -625,6 +657,18 @@ type UserBlockJob struct {
 func (j UserBlockJob) Run() Event {
 	block, verified, err := j.Check()
 	return UserBlockChecked{Ref: j.Ref, Anchor: j.Anchor, Block: block, Verified: verified, Err: err}
+}
+
+// VotesJob verifies votes of a leader block's set, which has that root.
+type VotesJob struct {
+	validator.VoteCheck
+	Root ledger.Hash
+}
+
+// Run verifies the signatures.
+func (j VotesJob) Run() Event {
+	verified, err := j.Check()
+	return VotesChecked{Root: j.Root, Verified: verified, Err: err}
 }
 
 // treeCache keeps the Turbine tree of the epoch asked for last.

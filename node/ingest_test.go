@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"tutti/cluster"
 	"tutti/leader"
 	"tutti/ledger"
 	"tutti/proposer"
@@ -24,15 +23,24 @@ func (c *testCluster) key(id ledger.Pubkey) ed25519.PrivateKey {
 // those entries, and gives it to a node as if it had been on its disk.
 func (c *testCluster) leaderBlock(to int, slot ledger.Slot, parent *validator.Block, refs ...ledger.UserBlockRef) *validator.Block {
 	c.t.Helper()
+	ref := c.makeBlock(to, slot, parent, func(b *leader.Builder) {
+		if len(refs) > 0 {
+			b.RecordUserBlocks(refs)
+		}
+	})
+	return c.nodes[to].forks.Block(ref)
+}
+
+// makeBlock does so with a block of which record makes the first tick.
+func (c *testCluster) makeBlock(to int, slot ledger.Slot, parent *validator.Block, record func(*leader.Builder)) ledger.BlockRef {
+	c.t.Helper()
 	n := c.nodes[to]
 	l, _ := n.schedule.Leader(slot)
 	b := leader.NewBuilder(leader.Config{
 		Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
 		Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
 	})
-	if len(refs) > 0 {
-		b.RecordUserBlocks(refs)
-	}
+	record(b)
 	var all []*shred.Set
 	for !b.Done() {
 		sets, err := b.CloseTick(true)
@@ -42,7 +50,7 @@ func (c *testCluster) leaderBlock(to int, slot ledger.Slot, parent *validator.Bl
 		all = append(all, sets...)
 	}
 	c.load(to, all)
-	return n.forks.Block(ledger.BlockRef{Slot: slot, ID: all[len(all)-1].Root})
+	return ledger.BlockRef{Slot: slot, ID: all[len(all)-1].Root}
 }
 
 // load gives sets to a node and waits for what its workers make of them.
@@ -92,8 +100,8 @@ func (c *testCluster) userBlock(u ledger.UserSlot, anchor ledger.Hash, txs ...le
 // other has not.
 func TestAnchorsWithEqualPoH(t *testing.T) {
 	for _, shortFirst := range []bool{false, true} {
-		c := newTestCluster(t, 4, func(o *cluster.Options) { o.T0 += int64(time.Hour) })
-		n := c.nodes[0] // before T0 nobody makes or votes anything
+		c := newTestCluster(t, 4, nil)
+		n := c.nodes[0]
 		root := n.forks.Root()
 		first := c.leaderBlock(0, 1, root)
 		var long, short *validator.Block
@@ -127,7 +135,7 @@ func TestAnchorsWithEqualPoH(t *testing.T) {
 // A block that names a UserBlock before its anchor's verdict is there waits
 // for it, wherever the UserBlock was judged before.
 func TestUserBlockComesAfterBlocks(t *testing.T) {
-	c := newTestCluster(t, 4, func(o *cluster.Options) { o.T0 += int64(time.Hour) })
+	c := newTestCluster(t, 4, nil)
 	root := c.nodes[0].forks.Root()
 	first := c.leaderBlock(0, 1, root)
 	long := c.leaderBlock(0, 2, first)
@@ -142,5 +150,59 @@ func TestUserBlockComesAfterBlocks(t *testing.T) {
 	c.load(0, sets)
 	if !errors.Is(onShort.Bad, validator.ErrBlockhash) || !onLong.Ready() {
 		t.Errorf("short: %v, missing %d; long: %v, missing %d", onShort.Bad, onShort.Missing, onLong.Bad, onLong.Missing)
+	}
+}
+
+// TestVotesOfBlock: the votes in a leader block that did not come before are
+// verified by the workers; until then nothing of the block counts, and one bad
+// signature makes it invalid.
+func TestVotesOfBlock(t *testing.T) {
+	vote := func(c *testCluster, voter, signer int, b *validator.Block) ledger.Transaction {
+		v := ledger.Vote{
+			Account: pub(testKey("vote", voter)), Authority: pub(testKey("identity", voter)),
+			Lockouts: []ledger.Lockout{{Slot: b.Slot, Confirmations: 1}}, Block: b.BlockRef,
+		}
+		m := v.Message(b.LastPoH)
+		raw := ledger.Sign(m.Append(nil), testKey("identity", voter))
+		copy(raw[1:65], ed25519.Sign(testKey("identity", signer), m.Append(nil)))
+		tx, err := ledger.ParseTransaction(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	for _, forger := range []int{2, 1} {
+		c := newTestCluster(t, 4, nil)
+		n := c.nodes[0]
+		parent := c.leaderBlock(0, 1, n.forks.Root())
+		before := len(n.reports)
+		ref := c.makeBlock(0, 2, parent, func(b *leader.Builder) {
+			b.RecordVotes([]ledger.Transaction{vote(c, 1, 1, parent), vote(c, 2, forger, parent)})
+		})
+		b := n.forks.Block(ref)
+		seen, rejected := 0, error(nil)
+		for _, r := range n.reports[before:] {
+			switch r := r.(type) {
+			case VoteSeen:
+				if r.Voter != n.cfg.VoteAccount {
+					seen++
+				}
+			case BlockHeld:
+				if r.Verified != 2 || r.Votes != 2 {
+					t.Errorf("verified %d of %d votes", r.Verified, r.Votes)
+				}
+			case BlockRejected:
+				rejected = r.Err
+			}
+		}
+		if forger == 2 && (b == nil || seen != 2 || rejected != nil) {
+			t.Errorf("good votes: block %v, %d seen, %v", b, seen, rejected)
+		}
+		if forger != 2 && (b != nil || seen != 0 || !errors.Is(rejected, validator.ErrVoteSignature)) {
+			t.Errorf("a forged vote: block %v, %d seen, %v", b, seen, rejected)
+		}
+		if len(n.checking) != 0 {
+			t.Error("a set is still being checked")
+		}
 	}
 }

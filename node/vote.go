@@ -45,6 +45,11 @@ func (b *ballotBox) add(m VoteMessage) bool {
 	return true
 }
 
+// has tells whether that very vote is kept.
+func (b *ballotBox) has(tx *ledger.Transaction) bool {
+	return slices.ContainsFunc(b.votes, func(m VoteMessage) bool { return bytes.Equal(m.Tx.Raw(), tx.Raw()) })
+}
+
 // newest returns the newest vote that fits, or nil.
 func (b *ballotBox) newest(fits func(*ledger.Vote) bool) *VoteMessage {
 	for i := range b.votes {
@@ -63,19 +68,15 @@ func (n *Node) ballotsOf(ref ledger.BlockRef) *consensus.Ballots {
 	return nil
 }
 
-// voteSigned tells whether a vote's signatures verify. One that came before
-// as a message has been verified then.
-func (n *Node) voteSigned(tx *ledger.Transaction) bool {
-	if v, err := ledger.ParseVote(tx); err == nil {
-		if box := n.ballots[v.Account]; box != nil {
-			for i := range box.votes {
-				if bytes.Equal(box.votes[i].Tx.Raw(), tx.Raw()) {
-					return true
-				}
-			}
+// unverified returns the votes whose signatures are not known to be right: the
+// others came before as a message.
+func (n *Node) unverified(votes []validator.Standing) (txs []ledger.Transaction) {
+	for i := range votes {
+		if box := n.ballots[votes[i].Vote.Account]; box == nil || !box.has(&votes[i].Tx) {
+			txs = append(txs, votes[i].Tx)
 		}
 	}
-	return n.params.SignatureRule.VerifyTransaction(tx)
+	return txs
 }
 
 // onVote takes a vote from a peer.
@@ -273,6 +274,11 @@ func (n *Node) prune() {
 	for root, p := range n.progress {
 		if p.Slot < floor {
 			delete(n.progress, root)
+		}
+	}
+	for root, c := range n.checking {
+		if c.set.Key.Slot() < floor {
+			delete(n.checking, root)
 		}
 	}
 	for root, d := range n.dead {

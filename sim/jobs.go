@@ -55,6 +55,8 @@ func (j *jobs) run(job node.Job) node.Event {
 		return j.assemble(job)
 	case node.UserBlockJob:
 		return j.check(job)
+	case node.VotesJob:
+		return job.Run()
 	}
 	panic(fmt.Sprintf("sim: job of unknown type %T", job))
 }

@@ -162,6 +162,13 @@ func (t *trace) job(j node.Job) {
 		t.hashes(j.Blockhashes...)
 		t.u64(j.CostMax)
 		t.bool(j.Own)
+	case node.VotesJob:
+		t.tag("votes")
+		t.hashes(j.Root)
+		t.u64(uint64(len(j.Txs)))
+		for i := range j.Txs {
+			t.bytes(j.Txs[i].Raw())
+		}
 	default:
 		panic(fmt.Sprintf("sim: job of unknown type %T", j))
 	}

@@ -3,10 +3,12 @@ package validator
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/poh"
 	"tutti/shred"
 )
@@ -41,6 +43,7 @@ type Progress struct {
 	open     []byte // payload behind the last complete batch
 	named    []Named
 	votes    []Standing
+	voted    []map[ballot]bool // of each set; never changed behind it
 	receipt  *ledger.ExecutionReceipt
 	roots    []ledger.Hash
 	tick     uint64 // tick of the last UserBlockEntries marker, + 1
@@ -48,8 +51,15 @@ type Progress struct {
 	Fresh []Named
 	// FreshVotes are the votes that the last set brought.
 	FreshVotes []Standing
-	// Verified counts signatures checked by the last set.
+	// Verified counts the signatures checked so far. Who checks them itself
+	// adds to it.
 	Verified int
+}
+
+// ballot is an account and a slot that it votes for: in a block only once.
+type ballot struct {
+	account ledger.Pubkey
+	slot    ledger.Slot
 }
 
 // Standing is a vote that stands in a leader block, whether it counts on the
@@ -64,7 +74,8 @@ type Rules struct {
 	Params *cluster.Params
 	// Stakes returns those of an epoch's slot, or nil.
 	Stakes func(ledger.Slot) *consensus.Stakes
-	// Signed tells whether the vote's signatures verify.
+	// Signed tells whether the vote's signatures verify. If it is nil the
+	// caller lets a VoteCheck judge the FreshVotes of every set.
 	Signed func(*ledger.Transaction) bool
 }
 
@@ -100,7 +111,7 @@ func (p *Progress) section() (ledger.UserSlot, error) {
 // Next takes the next set. An error means that the block is invalid, and
 // with it every block that continues this set.
 func (p Progress) Next(set *shred.Set) (Progress, error) {
-	p.Fresh, p.FreshVotes, p.Verified = nil, nil, 0
+	p.Fresh, p.FreshVotes = nil, nil
 	p.roots = append(p.roots[:len(p.roots):len(p.roots)], set.Root)
 	if len(p.roots) > FECSetsMax {
 		return p, ErrTooManySets
@@ -120,6 +131,7 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	// The slices are shared with the progress before: copy before growing.
 	p.named = p.named[:len(p.named):len(p.named)]
 	p.votes = p.votes[:len(p.votes):len(p.votes)]
+	p.voted = append(p.voted[:len(p.voted):len(p.voted)], make(map[ballot]bool))
 	for _, c := range components {
 		if c.Marker != nil {
 			err = p.marker(c.Marker)
@@ -175,15 +187,19 @@ func (p *Progress) vote(tx *ledger.Transaction) error {
 	if _, ok := stakes.Voter(v.Account); !ok {
 		return fmt.Errorf("%w: %v", ErrVoteStake, v.Account)
 	}
-	for i := range p.votes {
-		if p.votes[i].Vote.Account == v.Account && p.votes[i].Vote.Block.Slot == v.Block.Slot {
+	key := ballot{v.Account, v.Block.Slot}
+	for _, voted := range p.voted {
+		if voted[key] {
 			return fmt.Errorf("%w: %v", ErrVoteTwice, v.Account)
 		}
 	}
-	if !p.rules.Signed(tx) {
-		return fmt.Errorf("%w: %v", ErrVoteSignature, v.Account)
+	p.voted[len(p.voted)-1][key] = true
+	if p.rules.Signed != nil {
+		if !p.rules.Signed(tx) {
+			return fmt.Errorf("%w: %v", ErrVoteSignature, v.Account)
+		}
+		p.Verified += tx.NumSignatures()
 	}
-	p.Verified += tx.NumSignatures()
 	c := Standing{Vote: v, Tx: *tx}
 	p.votes = append(p.votes, c)
 	p.FreshVotes = append(p.FreshVotes, c)
@@ -252,6 +268,30 @@ func (p *Progress) name(ref ledger.UserBlockRef, section ledger.UserSlot) error 
 	p.named = append(p.named, n)
 	p.Fresh = append(p.Fresh, n)
 	return nil
+}
+
+// VoteCheck verifies the signatures of votes, which is the dear part of a
+// leader block's check.
+type VoteCheck struct {
+	Rule sigverify.Rule
+	Txs  []ledger.Transaction
+}
+
+// Check returns how many signatures were verified, and an error if one is bad.
+func (c *VoteCheck) Check() (verified int, err error) {
+	var items []sigverify.Item
+	for i := range c.Txs {
+		t := &c.Txs[i]
+		for j := range t.NumSignatures() {
+			items = append(items, sigverify.Item{Pub: t.KeyBytes(j), Msg: t.Message(), Sig: t.SignatureBytes(j)})
+		}
+	}
+	ok := make([]bool, len(items))
+	c.Rule.VerifyBatch(items, ok)
+	if slices.Contains(ok, false) {
+		return len(items), ErrVoteSignature
+	}
+	return len(items), nil
 }
 
 // Votes returns the votes seen so far.

@@ -535,7 +535,7 @@ func TestProgressIsImmutable(t *testing.T) {
 		voter int
 		lane  ledger.Lane
 	}{{"first", pa, a, 2, 2}, {"second", pb, b, 3, 3}} {
-		if len(c.p.Fresh) != 1 || c.p.Fresh[0].Ref != userRef(3, c.lane) || len(c.p.FreshVotes) != 1 || c.p.Verified != 1 {
+		if len(c.p.Fresh) != 1 || c.p.Fresh[0].Ref != userRef(3, c.lane) || len(c.p.FreshVotes) != 1 || c.p.Verified != 3 {
 			t.Errorf("%s: fresh %v", c.name, c.p.Fresh)
 		}
 		p := next(c.p, c.d.sets[1:]...)

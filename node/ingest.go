@@ -60,9 +60,11 @@ type checkingSet struct {
 
 // keyState is what the node remembers of a slot field.
 type keyState struct {
-	// direct has, by root of a set of a UserBlock, the places whose shred
-	// came only from the proposer and not through Turbine.
-	direct map[ledger.Hash]uint64
+	// spread has, by root of a set of a UserBlock, the places whose shred is
+	// on its way through Turbine as far as this node can tell: its retransmitter
+	// sent it here, or this node is the first. A leader that names the block
+	// sees to the others.
+	spread map[ledger.Hash]uint64
 	seen   bool // a correctly signed shred has come
 }
 
@@ -124,8 +126,8 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 	if in.Conflict != nil {
 		n.foundConflict(k, signer, in.Conflict)
 	}
-	if !repaired {
-		n.trackDirect(state, from, signer, m, in.New)
+	if k.IsUser() && !repaired && (place.Depth == 0 && in.New || place.Depth > 0 && from == place.Parent) {
+		state.markSpread(m)
 	}
 	if !in.New {
 		if in.Drop != turbine.DropDuplicate {
@@ -232,24 +234,12 @@ func (n *Node) recorders(k ledger.SlotKey) (leaders []ledger.Pubkey) {
 	return leaders
 }
 
-// trackDirect remembers which shreds of a UserBlock came only from the
-// proposer: a leader that names the block passes them on.
-func (n *Node) trackDirect(state *keyState, from, signer ledger.Pubkey, m ShredMessage, first bool) {
-	if !m.Shred.Key().IsUser() {
-		return
+// markSpread notes that a shred of a UserBlock takes its way through Turbine.
+func (s *keyState) markSpread(m ShredMessage) {
+	if s.spread == nil {
+		s.spread = make(map[ledger.Hash]uint64)
 	}
-	bit := uint64(1) << m.Shred.Position()
-	switch {
-	case from != signer:
-		if state.direct[m.Root] != 0 {
-			state.direct[m.Root] &^= bit
-		}
-	case first:
-		if state.direct == nil {
-			state.direct = make(map[ledger.Hash]uint64)
-		}
-		state.direct[m.Root] |= bit
-	}
+	s.spread[m.Root] |= 1 << m.Shred.Position()
 }
 
 // rebroadcast gives those shreds of a UserBlock that no retransmitter gave
@@ -258,20 +248,28 @@ func (n *Node) trackDirect(state *keyState, from, signer ledger.Pubkey, m ShredM
 func (n *Node) rebroadcast(ref ledger.UserBlockRef) {
 	k := ledger.UserKey(ref.U, ref.Lane)
 	signer, _ := n.signer(k)
+	if signer == n.self {
+		return
+	}
 	state := n.key(k)
 	tree := n.trees.of(n, k)
 	for _, set := range n.collector.Chain(k, ref.ID) {
 		for i := range set.Shreds {
-			if state.direct[set.Root]&(1<<i) == 0 {
+			s := set.Shred(i)
+			m := ShredMessage{Shred: s, Root: set.Root}
+			if state.spread[set.Root]&(1<<i) != 0 {
 				continue
 			}
-			s := set.Shred(i)
+			state.markSpread(m)
 			root, ok := tree.Root(k, s.IsData(), s.Index(), signer)
-			if ok && root != n.self {
-				n.do(Send{To: []ledger.Pubkey{root}, Msg: ShredMessage{Shred: s, Root: set.Root}})
+			switch {
+			case !ok:
+			case root == n.self:
+				n.retransmit(m, tree.Place(k, s.IsData(), s.Index(), signer, n.self))
+			default:
+				n.do(Send{To: []ledger.Pubkey{root}, Msg: m})
 			}
 		}
-		delete(state.direct, set.Root)
 	}
 }
 

@@ -91,18 +91,29 @@ func TestVotesOnlyWithData(t *testing.T) {
 	c.paid(1)
 }
 
-// feedOnlyLeader runs a cluster whose node feeds the shreds of its UserBlock
-// to the leader alone. It returns both, and the block that names the
-// UserBlock. Nobody can repair anything.
-func feedOnlyLeader(t *testing.T, leaderSends bool) (c *testCluster, proposer, leader int, b ledger.BlockRef) {
+// feedOnlyLeader runs a cluster whose node 0 feeds the shreds of its UserBlock
+// that fit to the leader alone, perhaps through an accomplice. It returns the
+// block that names the UserBlock. Nobody can repair anything.
+func feedOnlyLeader(t *testing.T, accomplice, leaderSends bool, fits func(*shred.Shred) bool) (c *testCluster, leader int, b ledger.BlockRef) {
 	t.Helper()
-	c = newTestCluster(t, 4, nil)
-	s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) != 0 })
+	c = newTestCluster(t, 5, nil)
+	s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) != 0 && c.leader(s) != 4 })
 	leader = c.leader(s)
 	c.filter(func(from, to int, m Message) bool {
 		switch m := m.(type) {
 		case ShredMessage:
-			return !m.Shred.Key().IsUser() || (from != 0 || to == leader) && (from != leader || leaderSends)
+			switch {
+			case !m.Shred.Key().IsUser():
+				return true
+			case from == 0 && accomplice:
+				if to == leader && fits(&m.Shred) {
+					c.push(testLatency, leader, Received{From: c.nodes[4].self, Msg: m})
+				}
+				return false
+			case from == 0:
+				return to == leader && fits(&m.Shred)
+			}
+			return (from != leader || leaderSends) && (from != 4 || !accomplice)
 		case RepairRequest:
 			return false
 		}
@@ -111,28 +122,53 @@ func feedOnlyLeader(t *testing.T, leaderSends bool) (c *testCluster, proposer, l
 	c.runTo(s, 0)
 	c.submit(0, 0)
 	c.runTo(s+3, 0)
-	return c, 0, leader, c.naming(leader)
+	return c, leader, c.naming(leader)
 }
+
+func anyShred(*shred.Shred) bool { return true }
 
 // TestLeaderBroadcasts: before naming a UserBlock the leader has broadcast
 // those of its shreds that no retransmitter gave it: a proposer that feeds
-// only the leader cannot kill the slot (PROTOCOL section 5).
+// only the leader cannot kill the slot (PROTOCOL section 5), be it through
+// somebody who is not the retransmitter, or with half of the shreds: others
+// need not get all of them either.
 func TestLeaderBroadcasts(t *testing.T) {
-	c, _, _, b := feedOnlyLeader(t, true)
-	for i, n := range c.nodes {
-		if !n.votedFor(b) {
-			t.Errorf("node %d does not vote for %v", i, b)
+	for _, x := range []struct {
+		what       string
+		accomplice bool
+		fits       func(*shred.Shred) bool
+	}{
+		{"all", false, anyShred},
+		{"all through an accomplice", true, anyShred},
+		{"half", false, func(s *shred.Shred) bool { return !s.IsData() }},
+	} {
+		c, leader, b := feedOnlyLeader(t, x.accomplice, true, x.fits)
+		for i, n := range c.nodes {
+			if i == 4 && x.accomplice {
+				continue
+			}
+			if !n.votedFor(b) {
+				t.Errorf("%s: node %d does not vote for %v", x.what, i, b)
+			}
+			seen := 0
+			for _, s := range reported[ShredSeen](n) {
+				if s.Key.IsUser() {
+					seen++
+				}
+			}
+			if i != 0 && i != leader && !x.accomplice && seen != shred.SetSize {
+				t.Errorf("%s: node %d sees %d shreds of the UserBlock", x.what, i, seen)
+			}
 		}
 	}
-	c.paid(1)
 }
 
 // TestLeaderWithholds: a leader that names what nobody else holds loses its
 // block, not the cluster: votes go on for others.
 func TestLeaderWithholds(t *testing.T) {
-	c, proposer, leader, b := feedOnlyLeader(t, false)
+	c, leader, b := feedOnlyLeader(t, false, false, anyShred)
 	for i, n := range c.nodes {
-		if got, want := n.votedFor(b), i == proposer || i == leader; got != want {
+		if got, want := n.votedFor(b), i == 0 || i == leader; got != want {
 			t.Errorf("node %d votes for %v: %v, want %v", i, b, got, want)
 		}
 	}

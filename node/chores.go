@@ -92,11 +92,12 @@ func (n *Node) wants() []want {
 		}
 	}
 	for id, sets := range n.waiting {
-		set := sets[0]
-		parent := set.Key.Slot() - ledger.Slot(set.ParentOffset)
-		if set.Index == 0 && parent > n.forks.Root().Slot {
-			leader, _ := n.schedule.Leader(parent)
-			wants = append(wants, want{parent.Key(), id, leader})
+		for _, set := range sets {
+			parent := set.Key.Slot() - ledger.Slot(set.ParentOffset)
+			if set.Index == 0 && parent > n.forks.Root().Slot {
+				leader, _ := n.schedule.Leader(parent)
+				wants = append(wants, want{parent.Key(), id, leader})
+			}
 		}
 	}
 	for _, ref := range n.tally.Seen() {

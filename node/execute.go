@@ -99,6 +99,19 @@ func (n *Node) hearReport(v *ledger.Vote) {
 	}
 }
 
+// hearReports takes what votes for a block reported before it was here.
+func (n *Node) hearReports(b *validator.Block) {
+	stakes := n.epochs.At(b.Slot)
+	for i := range stakes.Len() {
+		box := n.ballots[stakes.Items[i].VoteAccount]
+		for j := 0; box != nil && j < len(box.votes); j++ {
+			if v := &box.votes[j].Vote; v.Block == b.BlockRef {
+				n.hearReport(v)
+			}
+		}
+	}
+}
+
 // compareReports compares a block's BankHash with what voters reported
 // before this node had computed it.
 func (n *Node) compareReports(b *validator.Block) {

@@ -609,6 +609,7 @@ func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
 		Entries: refs, Missing: b.Missing, Votes: len(p.Votes()), Verified: p.Verified, Own: signer == n.self,
 	})
 	n.voteDue = true
+	n.hearReports(b)
 	n.adopt(b)
 }
 

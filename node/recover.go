@@ -147,6 +147,23 @@ func (n *Node) restore(r Recovered) error {
 		return err
 	}
 	n.tower = t
+	if raw := t.Transaction(); raw != nil {
+		return n.restoreVote(raw)
+	}
+	return nil
+}
+
+// restoreVote takes up the last vote: it may not have left before the restart.
+func (n *Node) restoreVote(raw []byte) error {
+	tx, err := ledger.ParseTransaction(raw)
+	if err != nil {
+		return fmt.Errorf("tower: last vote: %w", err)
+	}
+	v, err := ledger.ParseVote(&tx)
+	if err != nil {
+		return fmt.Errorf("tower: last vote: %w", err)
+	}
+	n.lastVote = VoteMessage{Tx: tx, Vote: v}
 	return nil
 }
 

@@ -123,8 +123,17 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 	if final := n.tally.Finalised(); final > n.final {
 		n.final = final
 		n.report(Finalized{Slot: final})
+		n.followFinal()
 	}
 	return ""
+}
+
+// followFinal makes what is finalised the root of a node that does not vote:
+// it has no tower that could root anything.
+func (n *Node) followFinal() {
+	if !n.isVoter {
+		n.root(n.newest.Ancestor(n.final))
+	}
 }
 
 // confirm marks a block and its ancestors as optimistically confirmed.
@@ -142,6 +151,7 @@ func (n *Node) confirm(b *validator.Block) {
 	if b.Slot > n.newest.Slot {
 		n.newest = b
 		n.reviewMade(b)
+		n.followFinal()
 	}
 }
 
@@ -199,6 +209,7 @@ func (n *Node) refreshVote() {
 	}
 	n.votedAt = n.now
 	n.do(Send{To: n.stakedPeers(), Msg: n.lastVote})
+	n.countVote(&n.lastVote.Vote, n.lastVote.Tx) // new after a restart
 }
 
 // executedOn returns the newest executed block on the fork that ends in b.

@@ -95,10 +95,14 @@ type Voted struct {
 	BankHash ledger.Hash
 }
 
-// VoteSeen is a peer's vote that was counted.
+// VoteSeen is a vote that was counted, a peer's or this node's own.
 type VoteSeen struct {
 	Voter ledger.Pubkey // vote account
 	Block ledger.BlockRef
+	// Root and Lockouts are the tower that it shows, oldest first. The
+	// lockouts are not changed any more.
+	Root     ledger.Slot
+	Lockouts []ledger.Lockout
 }
 
 // Confirmed says that a block is optimistically confirmed; its ancestors are

@@ -111,7 +111,7 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 	if !box.add(VoteMessage{Tx: tx, Vote: *v}) {
 		return "duplicate"
 	}
-	n.report(VoteSeen{Voter: v.Account, Block: v.Block})
+	n.report(VoteSeen{Voter: v.Account, Block: v.Block, Root: v.Root, Lockouts: v.Lockouts})
 	n.choice.Vote(v.Account, v.Block)
 	n.voteDue = true
 	n.hearReport(v)

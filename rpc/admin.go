@@ -241,6 +241,15 @@ type (
 		BankSlot ledger.Slot `json:"bank_slot"`
 		BankHash string      `json:"bank_hash"`
 	}
+	// vote: a vote that this node counts, its own or another's, with the tower
+	// that it shows: slots and confirmations, oldest first.
+	voteEvent struct {
+		event
+		Voter string `json:"voter"`
+		blockRef
+		Root     ledger.Slot `json:"root"`
+		Lockouts [][2]uint64 `json:"lockouts"`
+	}
 	// executed: Outcomes is base64 of 9 bytes for each receipt: the first 8
 	// of the transaction's first signature, and the outcome.
 	executedEvent struct {
@@ -345,6 +354,12 @@ func eventOf(now time.Time, report any) any {
 		return blockRefEvent{e("rooted"), refOf(r.Block)}
 	case node.Voted:
 		return votedEvent{e("voted"), refOf(r.Block), r.BankSlot, r.BankHash.String()}
+	case node.VoteSeen:
+		lockouts := make([][2]uint64, len(r.Lockouts))
+		for i, l := range r.Lockouts {
+			lockouts[i] = [2]uint64{uint64(l.Slot), uint64(l.Confirmations)}
+		}
+		return voteEvent{e("vote"), r.Voter.String(), refOf(r.Block), r.Root, lockouts}
 	case node.BankComputed:
 		outcomes := make([]byte, 0, 9*len(r.Result.Receipts))
 		for i := range r.Result.Receipts {

@@ -62,6 +62,7 @@ func TestAdminEvents(t *testing.T) {
 	w.apply(
 		b.userHeld(), b.recorded(), b.held(), b.confirmed(), b.computed(),
 		node.Voted{Block: b.ref, BankSlot: 1, BankHash: hash},
+		node.VoteSeen{Voter: pubkeyOf(voteAccount), Block: b.ref, Lockouts: []ledger.Lockout{{Slot: 1, Confirmations: 2}}},
 		node.Rooted{Block: b.ref}, node.Finalized{Slot: 1}, node.Agreed{Third: 1, TwoThirds: 1},
 		node.Mismatched{Voter: pubkeyOf(voteAccount), Slot: 1, Own: hash, Other: ledger.Hash{2}},
 		node.Equivocated{Key: ledger.UserKey(3, 1), Signer: pubkeyOf(identity)},
@@ -82,6 +83,7 @@ func TestAdminEvents(t *testing.T) {
 		`"confirmed",` + block,
 		`"executed",` + block + `,"bank_hash":"` + b.result.BankHash.String() + `","outcomes":"` + jsonBytes(append(first8[:8:8], 0)) + `"`,
 		`"voted",` + block + `,"bank_slot":1,"bank_hash":"` + hash.String() + `"`,
+		`"vote","voter":"` + pubkeyOf(voteAccount).String() + `",` + block + `,"root":0,"lockouts":[[1,2]]`,
 		`"rooted",` + block,
 		`"finalized","slot":1`,
 		`"agreed","third":1,"two_thirds":1`,

@@ -46,6 +46,9 @@ type Config struct {
 	VoteAccount ledger.Pubkey
 	// Ledger is the directory of the ledger; it is made if it is not there.
 	Ledger string
+	// NoTower has the node start although its tower file is missing: it may
+	// then contradict its own votes.
+	NoTower bool
 	// ShredsMax is how many shreds are kept; 0 stands for store.LimitDefault.
 	ShredsMax int
 	// Listen is the UDP address for peers and clients; port 0 picks one.
@@ -138,7 +141,7 @@ func (l *Live) open() error {
 	if err != nil {
 		return err
 	}
-	if l.store, err = store.Open(store.Options{Dir: cfg.Ledger, Genesis: genesis, ShredsMax: cfg.ShredsMax}); err != nil {
+	if l.store, err = store.Open(store.Options{Dir: cfg.Ledger, Genesis: genesis, ShredsMax: cfg.ShredsMax, NoTower: cfg.NoTower}); err != nil {
 		return err
 	}
 	workers := max(1, runtime.GOMAXPROCS(0)-1)

@@ -42,7 +42,7 @@ const metricsTimeout = 10 * time.Second
 // validatorFlags are named as agave-validator's where it has them.
 type validatorFlags struct {
 	ledger, identity, voteAccount string
-	noVoting                      bool
+	noVoting, noRequireTower      bool
 	entrypoints                   []string
 	bind, gossipHost              string
 	gossipPort, rpcPort           uint16
@@ -70,6 +70,7 @@ func newValidatorCommand() *cobra.Command {
 	flags.StringVarP(&f.identity, "identity", "i", "", "keypair file of the node; it signs votes, too")
 	flags.StringVar(&f.voteAccount, "vote-account", "", "vote account: its address or keypair file")
 	flags.BoolVar(&f.noVoting, "no-voting", false, "run without voting")
+	flags.BoolVar(&f.noRequireTower, "no-require-tower", false, "start without the tower file, and perhaps contradict own votes")
 	flags.StringArrayVarP(&f.entrypoints, "entrypoint", "n", nil, "a node of the cluster, host:port; give several")
 	flags.StringVar(&f.bind, "bind-address", "0.0.0.0", "address to listen on for validators and transactions")
 	flags.StringVar(&f.gossipHost, "gossip-host", "", "address at which others reach this node (default: --bind-address)")
@@ -197,6 +198,7 @@ func (f *validatorFlags) config() (cfg live.Config, faucet ed25519.PrivateKey, e
 			return cfg, nil, usage("--entrypoint %q is not host:port", entrypoint)
 		}
 	}
+	cfg.NoTower = f.noRequireTower
 	cfg.Ledger, cfg.Entrypoints = f.ledger, f.entrypoints
 	cfg.ShredsMax, cfg.DropShreds, cfg.Software = f.limitLedgerSize, f.drop, "tutti/"+version
 	return cfg, faucet, nil

@@ -51,6 +51,9 @@ type Options struct {
 	Genesis ledger.Hash
 	// ShredsMax is how many shreds are kept, code shreds counted; 0 keeps all.
 	ShredsMax int
+	// NoTower has a ledger opened whose tower file is missing, which is an
+	// error otherwise: nothing is known any more of what its node voted for.
+	NoTower bool
 	// FreeMin overrides the constant of that name if it is not 0.
 	FreeMin uint64
 }
@@ -246,7 +249,7 @@ func (s *Store) check() error {
 	if err != nil {
 		return err
 	}
-	if !found {
+	if !found && !s.opt.NoTower {
 		return fmt.Errorf("%w: %s is missing; put it back (%s is one vote older), or never vote with this identity again",
 			ErrTower, filepath.Join(s.opt.Dir, towerName), towerPrevious)
 	}
@@ -255,6 +258,11 @@ func (s *Store) check() error {
 			ErrLost, s.opt.Dir, commit, s.memory.commit, filepath.Join(s.opt.Dir, databaseName))
 	}
 	s.memory.commit = commit
+	if !found {
+		if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
+			return err
+		}
+	}
 	return s.count()
 }
 

@@ -337,6 +337,14 @@ func TestTowerFile(t *testing.T) {
 		if _, err := Open(opt); !errors.Is(err, ErrTower) {
 			t.Errorf("opened without its tower: %v", err)
 		}
+		opt.NoTower = true
+		s := openTest(t, opt)
+		if got := s.Tower(); got != nil {
+			t.Errorf("tower is %q", got)
+		}
+		s.run().stop()
+		opt.NoTower = false
+		openTest(t, opt).run().stop()
 	})
 	t.Run("the generation before is kept", func(t *testing.T) {
 		opt, path := made(t)

@@ -36,6 +36,7 @@ type testNode struct {
 	proofs  []EvidenceRecord
 	disk    disk
 	down    bool
+	busy    time.Duration // what execution of a block takes, beside a millisecond
 	// filter drops messages that this node sends, if it returns false.
 	filter func(to ledger.Pubkey, m Message) bool
 }
@@ -206,7 +207,7 @@ func (c *testCluster) step(i int, ev Event) {
 			if err != nil {
 				c.t.Fatalf("node %d: %v", i, err)
 			}
-			c.push(time.Millisecond, i, Executed{r})
+			c.push(time.Millisecond+n.busy, i, Executed{r})
 		case Work:
 			c.push(time.Millisecond, i, e.Job.Run())
 		case Root:

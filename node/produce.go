@@ -273,20 +273,21 @@ func (n *Node) beginBlock() bool {
 	return true
 }
 
-// seenShred tells whether a correctly signed shred of a slot has come.
+// seenShred tells whether a correctly signed shred of a slot has come, or this
+// node has made the slot's block itself.
 func (n *Node) seenShred(s ledger.Slot) bool {
 	k := n.keys[s.Key()]
-	return k != nil && k.seen
+	return s == n.begunSlot || k != nil && k.seen
 }
 
 // buildOn returns the block to build on: the heaviest votable one, or, while
 // the tower forbids to switch to it, the heaviest on the fork of the own
 // last vote.
 func (n *Node) buildOn() *validator.Block {
-	best := n.forks.Block(n.choice.Best())
+	best := n.votable(n.choice.Best())
 	if last, ok := n.tower.Last(); ok && n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
 		if own, ok := n.choice.BestOn(last); ok {
-			return n.forks.Block(own)
+			return n.votable(own)
 		}
 	}
 	return best

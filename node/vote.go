@@ -166,14 +166,20 @@ func (n *Node) vote() {
 		return
 	}
 	n.voteDue = false
-	best := n.forks.Block(n.choice.Best())
-	if !n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() {
-		return
+	best := n.votable(n.choice.Best())
+	if n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() {
+		n.castVote(best)
 	}
-	if n.params.Execution == cluster.ExecutionSync && !best.Executed {
-		return
+}
+
+// votable returns the newest block on the fork of a candidate that this node
+// may vote for and build on: with execution=sync its bank must be computed.
+func (n *Node) votable(candidate ledger.BlockRef) *validator.Block {
+	b := n.forks.Block(candidate)
+	if n.params.Execution == cluster.ExecutionSync {
+		return n.executedOn(b)
 	}
-	n.castVote(best)
+	return b
 }
 
 func (n *Node) castVote(b *validator.Block) {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tutti/cluster"
+	"tutti/cmd/tutti/load"
 	"tutti/ledger"
 	"tutti/rpc"
 )
@@ -50,7 +51,7 @@ type Options struct {
 // Bounds of Options.
 const (
 	ValidatorsMax = 64
-	LoadMax       = 1_000_000
+	LoadMax       = load.RateMax
 )
 
 const (
@@ -61,6 +62,8 @@ const (
 	drainTimeShort = 2 * time.Second
 	// startTime bounds how long the load waits for the first confirmed block.
 	startTime = 20 * time.Second
+	// The load's prices of a compute unit, in micro-lamports.
+	priceMin, priceMax = 1_000, 256_000
 )
 
 // SetupError says why a devnet cannot start as asked, and what helps.
@@ -113,7 +116,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		return err
 	}
 	r := &run{
-		options: &o, folder: f, nodes: nodes, tracker: NewTracker(len(nodes)),
+		options: &o, folder: f, nodes: nodes, tracker: load.NewTracker(len(nodes)),
 		display: newDisplay(out), failed: make(chan error, len(nodes)),
 	}
 	return r.run(ctx)
@@ -124,13 +127,13 @@ type run struct {
 	options *Options
 	folder  *folder
 	nodes   []*validator
-	admins  []*admin
+	admins  []*load.Admin
 	display *display
 	failed  chan error // validators that ended by themselves
 	ended   []error    // what came through failed
 
 	mu      sync.Mutex
-	tracker *Tracker // under mu
+	tracker *load.Tracker // under mu
 }
 
 func (r *run) run(ctx context.Context) (err error) {
@@ -146,11 +149,11 @@ func (r *run) run(ctx context.Context) (err error) {
 		if err := v.start(v.arguments(r.folder, r.options, i, r.nodes[:min(2, len(r.nodes))])); err != nil {
 			return err
 		}
-		a := newAdmin(v.socket)
+		a := load.NewAdmin(v.socket)
 		r.admins = append(r.admins, a)
 		group.Go(func() error {
-			defer a.close()
-			a.follow(serving, func(e *Event) { r.take(i, e) })
+			defer a.Close()
+			a.Follow(serving, func(e *load.Event) { r.take(i, e) })
 			return nil
 		})
 		group.Go(func() error {
@@ -164,6 +167,10 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	if err := r.publish(); err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(r.folder.dir, load.NodesFile)) // for the next run it would be wrong
 	r.display.header(r.folder, r.nodes, r.options.Load)
 	summary, err := r.measure(ctx, serving)
 	if err != nil {
@@ -179,7 +186,16 @@ func (r *run) run(ctx context.Context) (err error) {
 	return errors.Join(append(r.ended, err)...)
 }
 
-func (r *run) take(node int, e *Event) {
+// publish writes down where the nodes are, for other tools.
+func (r *run) publish() error {
+	var nodes []load.Node
+	for _, v := range r.nodes {
+		nodes = append(nodes, load.Node{Name: v.name, QUIC: v.quic, RPC: v.url(), Socket: v.socket})
+	}
+	return load.WriteNodes(r.folder.dir, nodes)
+}
+
+func (r *run) take(node int, e *load.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tracker.Take(node, e)
@@ -191,7 +207,7 @@ func (r *run) join(ctx context.Context) error {
 	for {
 		missing := ""
 		for i, a := range r.admins {
-			s, err := a.stats(ctx)
+			s, err := a.Stats(ctx)
 			if err != nil || s.Network["peers"] < uint64(len(r.nodes)-1) {
 				missing = r.nodes[i].name
 				break
@@ -229,16 +245,17 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
-	var load errgroup.Group
-	var signed chan transfer
+	var group errgroup.Group
+	var signed chan load.Transfer
 	if r.options.Load > 0 {
-		signed = make(chan transfer, signedAhead(r.options.Load))
+		signed = make(chan load.Transfer, load.SignedAhead(r.options.Load))
 		blockhash, err := r.blockhash(ctx)
 		if err != nil {
 			return Summary{}, fmt.Errorf("get a blockhash: %w", err)
 		}
-		load.Go(func() error {
-			newSigner(r.folder.seed).sign(loading, blockhash, r.blockhash, signed)
+		group.Go(func() error {
+			mix := load.Mix{Payers: load.Payers, HotPermille: load.HotPermille, Prices: load.EvenPrices(priceMin, priceMax)}
+			load.NewSource(r.folder.seed, mix, load.Whole).Sign(loading, blockhash, r.blockhash, signed)
 			return nil
 		})
 		r.await(ctx, startTime, func() bool { return len(signed) == cap(signed) })
@@ -250,7 +267,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	r.tracker.Begin(r.slotAt(start) + 1)
 	r.mu.Unlock()
 	if r.options.Load > 0 {
-		load.Go(func() error { return r.load(loading, serving, start, signed) })
+		group.Go(func() error { return r.offer(loading, serving, start, signed) })
 	}
 	var end <-chan time.Time
 	if r.options.Duration > 0 {
@@ -288,7 +305,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	r.await(serving, drain, r.tracker.Quiet)
 	cpu = r.cpu() - cpu
 	endLoad()
-	if err := load.Wait(); err != nil {
+	if err := group.Wait(); err != nil {
 		return Summary{}, err
 	}
 	return r.summary(serving, cpu), nil
@@ -302,7 +319,7 @@ func (r *run) await(ctx context.Context, most time.Duration, is func() bool) {
 		r.mu.Lock()
 		so := is()
 		r.mu.Unlock()
-		if so || !sleep(ctx, pollTime) {
+		if so || !load.Sleep(ctx, pollTime) {
 			return
 		}
 	}
@@ -314,36 +331,50 @@ func (r *run) blockhash(ctx context.Context) (h ledger.Hash, err error) {
 		if v.ended() {
 			continue
 		}
-		if h, err = latestBlockhash(ctx, v.url()); err == nil {
+		if h, err = load.LatestBlockhash(ctx, v.url()); err == nil {
 			return h, nil
 		}
 	}
 	return h, err
 }
 
-// load sends transfers, at their times, to the validators in turn.
-func (r *run) load(loading, serving context.Context, start time.Time, signed <-chan transfer) error {
+// offer sends transfers, at their times, to the validators in turn.
+func (r *run) offer(loading, serving context.Context, start time.Time, signed <-chan load.Transfer) error {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return fmt.Errorf("make the load's key: %w", err)
 	}
 	// What was handed to a sender in time goes out even if the load is over.
 	sending, stopSending := context.WithCancel(serving)
-	queues := make([]chan []byte, len(r.nodes))
+	queues := make([]chan load.Transfer, len(r.nodes))
 	var senders sync.WaitGroup
 	for i, v := range r.nodes {
-		queues[i] = make(chan []byte, sendQueue)
-		senders.Go(func() { send(sending, v.quic, key, queues[i]) })
+		queues[i] = make(chan load.Transfer, load.SendQueue)
+		sender := load.Sender{Addr: v.quic, Key: key, Queue: queues[i], Unsent: r.Unsent}
+		senders.Go(func() { sender.Run(sending) })
 	}
-	offerAt(loading, start, r.options.Duration, r.options.Load, signed, queues, func(id TxID, due time.Time, to int) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.tracker.Offer(id, due.UnixNano(), to)
-	})
+	schedule := load.Schedule{
+		Start: start, Steps: []load.Step{{Rate: r.options.Load, Duration: r.options.Duration}}, Share: load.Whole,
+	}
+	schedule.Run(loading, signed, queues, r)
 	<-loading.Done()
 	stopSending()
 	senders.Wait()
 	return nil
+}
+
+// Offered implements load.Journal.
+func (r *run) Offered(tx *load.Transfer, due time.Time, to int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tracker.Offer(tx.ID, due.UnixNano(), to)
+}
+
+// Unsent implements load.Journal.
+func (r *run) Unsent(id load.TxID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tracker.Unsent(id)
 }
 
 // cpu returns the processor time of all validators that run.
@@ -359,13 +390,13 @@ func (r *run) cpu() (sum time.Duration) {
 // summary puts together what the tracker and the validators counted.
 func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 	r.mu.Lock()
-	s := r.tracker.Summary()
+	s := Summary{Summary: r.tracker.Summary()}
 	r.mu.Unlock()
 	s.SignaturesVerified = map[string]uint64{}
 	s.Shreds.ByDepth, s.Shreds.ByLane = map[int]uint64{}, map[string]map[int]uint64{}
 	s.ProposerEgress = map[string]Egress{}
 	for i, v := range r.nodes {
-		if stats, err := r.admins[i].stats(ctx); err == nil {
+		if stats, err := r.admins[i].Stats(ctx); err == nil {
 			s.add(v.name, &stats)
 		}
 		if _, rss, err := processUsage(v.cmd.Process.Pid); err == nil {

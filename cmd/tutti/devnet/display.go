@@ -9,6 +9,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"tutti/bank"
+	"tutti/cmd/tutti/load"
 	"tutti/ledger"
 )
 
@@ -17,7 +18,7 @@ import (
 type display struct {
 	out      io.Writer
 	terminal bool
-	before   Live
+	before   load.Live
 	drawn    bool // the cursor stands behind a line
 }
 
@@ -27,12 +28,12 @@ func newDisplay(out io.Writer) *display {
 }
 
 // header says where everything is.
-func (d *display) header(f *folder, nodes []*validator, load int) {
+func (d *display) header(f *folder, nodes []*validator, rate int) {
 	p := &f.genesis.Params
 	fmt.Fprintf(d.out, "Ledger: %s\nGenesis Hash: %s\nShred Version: %d\nProposers: %d, slot %v\nJSON RPC URL: %s\nWebSocket PubSub URL: %s\n",
 		f.dir, f.genesis.Hash(), f.genesis.ShredVersion(), p.Proposers, ledger.TicksPerSlot*p.TickDuration, nodes[0].url(), nodes[0].websocket())
-	if load > 0 {
-		fmt.Fprintf(d.out, "Load: %d transfers a second of %d payers\n", load, Payers)
+	if rate > 0 {
+		fmt.Fprintf(d.out, "Load: %d transfers a second of %d payers\n", rate, load.Payers)
 	}
 	fmt.Fprintf(d.out, "\n%-5s %-44s %-21s %s\n", "Node", "Identity", "QUIC", "JSON RPC")
 	for _, v := range nodes {
@@ -42,7 +43,7 @@ func (d *display) header(f *folder, nodes []*validator, load int) {
 }
 
 // line shows what changed in the last second.
-func (d *display) line(live Live) {
+func (d *display) line(live load.Live) {
 	var lanes strings.Builder
 	for lane := range ledger.Lane(ledger.LanesMax) {
 		if live.Lanes[lane] > d.before.Lanes[lane] {

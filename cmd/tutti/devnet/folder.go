@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tutti/cluster"
+	"tutti/cmd/tutti/load"
 	"tutti/ledger"
 	"tutti/live/store"
 )
@@ -86,7 +87,7 @@ func (f *folder) remove() error {
 	for i := range g.Validators {
 		errs = append(errs, os.RemoveAll(f.node(i)))
 	}
-	for _, file := range []string{genesisFile, faucetFile, seedFile} {
+	for _, file := range []string{genesisFile, faucetFile, seedFile, load.NodesFile} {
 		if err := os.Remove(filepath.Join(f.dir, file)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -175,9 +176,9 @@ func (f *folder) make(o *Options) error {
 	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
 		return setup("make ledger: %w", err)
 	}
-	for i := range uint32(Payers + 1) { // the hot account, too
+	for i := range uint32(load.Payers + 1) { // the hot account, too
 		options.Accounts = append(options.Accounts, cluster.GenesisAccount{
-			Key: publicKey(payerKey(f.seed, i)), Lamports: payerLamports, Owner: ledger.SystemProgram, RentEpoch: 1<<64 - 1,
+			Key: publicKey(load.PayerKey(f.seed, i)), Lamports: payerLamports, Owner: ledger.SystemProgram, RentEpoch: 1<<64 - 1,
 		})
 	}
 	options.T0 = time.Now().Add(startDelay).UnixNano()
@@ -206,4 +207,8 @@ func newKey(path string) (ledger.Pubkey, error) {
 		return ledger.Pubkey{}, setup("make key: %w", err)
 	}
 	return ledger.Pubkey(public), nil
+}
+
+func publicKey(key ed25519.PrivateKey) ledger.Pubkey {
+	return ledger.Pubkey(key.Public().(ed25519.PublicKey))
 }

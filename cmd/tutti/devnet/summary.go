@@ -8,49 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tutti/cmd/tutti/load"
 	"tutti/ledger"
 )
 
-// Summary is what a devnet has measured. Refused, Lost, ExecutedOK,
-// ExecutedFailed, Duplicate, Unpayable and BadSignature add up to Offered: a
-// transaction counts once, by its final outcome.
+// Summary is what a devnet has measured.
 type Summary struct {
-	Offered        uint64 `json:"offered"`
-	Refused        uint64 `json:"refused"`
-	Lost           uint64 `json:"lost"` // nobody refused it, and nobody executed it
-	ExecutedOK     uint64 `json:"executed_ok"`
-	ExecutedFailed uint64 `json:"executed_failed"`
-	Duplicate      uint64 `json:"duplicate"`
-	Unpayable      uint64 `json:"unpayable"`
-	BadSignature   uint64 `json:"bad_signature"`
-
-	// Recorded and Confirmed count offered transactions of which a UserBlock
-	// was recorded, and of which one stands in a confirmed block.
-	Recorded  uint64 `json:"recorded"`
-	Confirmed uint64 `json:"confirmed"`
-	// LatencyMS is measured from the time at which a transaction was to be
-	// sent to the first event on a node other than the one it was sent to.
-	// What did not happen counts as a minute.
-	LatencyMS struct {
-		Recorded  Quantiles `json:"recorded"`
-		Confirmed Quantiles `json:"confirmed"`
-		Executed  Quantiles `json:"executed"`
-	} `json:"latency_ms"`
-
-	// Slots counts those of the measured span, and SkippedSlots those of
-	// them without a block on the confirmed chain.
-	Slots        uint64 `json:"slots"`
-	SkippedSlots uint64 `json:"skipped_slots"`
-	// UserBlocksRecorded counts those named by confirmed blocks of the span;
-	// UserBlocksMissed those that some node held and no confirmed block named
-	// in time.
-	UserBlocksRecorded map[ledger.Lane]uint64 `json:"userblocks_recorded"`
-	UserBlocksMissed   uint64                 `json:"userblocks_missed"`
-	// BankHashesCompared counts the BankHashes of nodes, for blocks of the
-	// span, that could be compared with another node's; BankHashMismatches
-	// those of the whole run that differ from the first that was reported.
-	BankHashesCompared uint64 `json:"bank_hashes_compared"`
-	BankHashMismatches uint64 `json:"bank_hash_mismatches"`
+	load.Summary
 
 	// What the nodes counted themselves, since they started.
 	SignaturesVerified map[string]uint64 `json:"signatures_verified"` // by node
@@ -67,12 +31,6 @@ type Summary struct {
 	CPUPerTx float64 `json:"cpu_us_per_tx"`
 	// RSSMax is the largest resident set of a validator, in MiB.
 	RSSMax float64 `json:"rss_max_mib"`
-}
-
-// Quantiles are latencies in milliseconds.
-type Quantiles struct {
-	P50 int `json:"p50"`
-	P99 int `json:"p99"`
 }
 
 // Egress counts what a node sent of its own UserBlocks: the shreds that they

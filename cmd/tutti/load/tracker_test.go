@@ -1,13 +1,8 @@
-package devnet
+package load
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,45 +230,20 @@ func TestTrackerQuiet(t *testing.T) {
 }
 
 func TestHistogram(t *testing.T) {
-	var h histogram
-	if h.quantile(50) != 0 {
+	var h Histogram
+	if h.Quantile(50) != 0 {
 		t.Error("quantile of nothing")
 	}
 	for i := range 100 {
-		h.add(time.Duration(i+1) * time.Millisecond)
+		h.Add(time.Duration(i+1) * time.Millisecond)
 	}
-	if p50, p99, all := h.quantile(50), h.quantile(99), h.quantile(100); p50 != 50 || p99 != 99 || all != 100 {
+	if p50, p99, all := h.Quantile(50), h.Quantile(99), h.Quantile(100); p50 != 50 || p99 != 99 || all != 100 {
 		t.Errorf("quantiles %d, %d, %d", p50, p99, all)
 	}
-	h.add(-time.Second)
-	h.add(time.Hour)
+	h.Add(-time.Second)
+	h.Add(time.Hour)
 	if h.counts[0] != 1 || h.counts[60_000] != 1 {
 		t.Error("what is out of range does not count at its ends")
-	}
-}
-
-// TestSummaryFile checks the names that scripts rely on.
-func TestSummaryFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "summary.json")
-	s := NewTracker(1).Summary()
-	if err := s.write(path); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got map[string]json.RawMessage
-	if err := json.Unmarshal(b, &got); err != nil {
-		t.Fatal(err)
-	}
-	want := strings.Fields(`offered refused lost executed_ok executed_failed duplicate unpayable bad_signature
-		recorded confirmed latency_ms slots skipped_slots userblocks_recorded userblocks_missed bank_hashes_compared
-		bank_hash_mismatches signatures_verified shreds recovered_sets repaired_shreds proposer_egress cpu_us_per_tx
-		rss_max_mib`)
-	slices.Sort(want)
-	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
-		t.Errorf("names %v, want %v", names, want)
 	}
 }
 

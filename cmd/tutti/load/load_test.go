@@ -1,4 +1,4 @@
-package devnet
+package load
 
 import (
 	"context"
@@ -10,17 +10,21 @@ import (
 	"tutti/ledger/sigverify"
 )
 
+// devnetMix is that of a devnet.
+var devnetMix = Mix{Payers, HotPermille, EvenPrices(1_000, 256_000)}
+
 func TestDueTimesFollowTheRate(t *testing.T) {
-	for _, rate := range []int{1, 3, 200, 999, 10_000, LoadMax} {
+	for _, rate := range []int{1, 3, 200, 999, 10_000, RateMax} {
+		step := Step{Rate: rate}
 		before := time.Duration(-1)
 		for i := range uint64(3 * rate) {
-			due := dueAt(i, rate)
+			due, _ := step.due(i)
 			if due <= before {
 				t.Fatalf("rate %d: number %d is due at %v, after one at %v", rate, i, due, before)
 			}
 			before = due
 		}
-		if due := dueAt(uint64(100*rate), rate); due != 100*time.Second {
+		if due, _ := step.due(uint64(100 * rate)); due != 100*time.Second {
 			t.Errorf("rate %d: 100 s of load end at %v", rate, due)
 		}
 	}
@@ -28,7 +32,7 @@ func TestDueTimesFollowTheRate(t *testing.T) {
 
 func TestTransfers(t *testing.T) {
 	const n = 20_000
-	s := newSigner([32]byte{1})
+	s := NewSource([32]byte{1}, devnetMix, Whole)
 	prices := map[uint64]int{}
 	seen := map[string]bool{}
 	toHot, payers := 0, map[ledger.Pubkey]int{}
@@ -37,7 +41,7 @@ func TestTransfers(t *testing.T) {
 		hotAt[i], pricesAt[i] = map[uint64]bool{}, map[uint64]bool{}
 	}
 	for i := range uint64(n) {
-		tx, err := ledger.ParseTransaction(s.next(ledger.Hash{7}).raw)
+		tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{7}).Raw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,42 +91,62 @@ func TestTransfers(t *testing.T) {
 	}
 }
 
+// journal checks what a schedule notes.
+type journal struct {
+	t      *testing.T
+	start  time.Time
+	due    []time.Duration
+	unsent int
+}
+
+// Offered implements Journal. It takes its time once: what was due meanwhile
+// keeps its own.
+func (j *journal) Offered(tx *Transfer, due time.Time, to int) {
+	if now := time.Now(); now.Before(due) {
+		j.t.Errorf("number %d is sent %v early", tx.ID, due.Sub(now))
+	}
+	if to != int(tx.ID)%2 {
+		j.t.Errorf("number %d goes to node %d", tx.ID, to)
+	}
+	j.due = append(j.due, due.Sub(j.start))
+	if tx.ID == 50 {
+		time.Sleep(time.Second)
+	}
+}
+
+// Unsent implements Journal.
+func (j *journal) Unsent(id TxID) {
+	if id%2 != 0 {
+		j.t.Errorf("number %d could be sent", id)
+	}
+	j.unsent++
+}
+
 // The load never waits: neither for a sender that takes nothing, nor to make
 // up for lost time.
 func TestLoadIsOpenLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 100
-		signed := make(chan transfer, rate)
+		signed := make(chan Transfer, rate)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			for i := range TxID(1_000_000) {
 				select {
-				case signed <- transfer{i, nil}:
+				case signed <- Transfer{i, nil}:
 				case <-ctx.Done():
 					return
 				}
 			}
 		}()
-		stuck, taken := make(chan []byte), make(chan []byte, 10*rate)
-		start := time.Now()
-		var due []time.Duration
-		offerAt(ctx, start, 3*time.Second, rate, signed, []chan []byte{stuck, taken}, func(id TxID, at time.Time, to int) {
-			if now := time.Now(); now.Before(at) {
-				t.Errorf("number %d is sent %v early", id, at.Sub(now))
-			}
-			if to != int(id)%2 {
-				t.Errorf("number %d goes to node %d", id, to)
-			}
-			due = append(due, at.Sub(start))
-			if id == 50 {
-				time.Sleep(time.Second) // what was due meanwhile keeps its time
-			}
-		})
+		stuck, taken := make(chan Transfer), make(chan Transfer, 10*rate)
+		j := &journal{t: t, start: time.Now()}
+		schedule := Schedule{j.start, Steps([]int{rate}, 3*time.Second, 0), Whole}
+		schedule.Run(ctx, signed, []chan Transfer{stuck, taken}, j)
 		cancel()
-		if len(due) != 3*rate || len(taken) != 3*rate/2 {
-			t.Errorf("%d offered, %d taken", len(due), len(taken))
+		if len(j.due) != 3*rate || len(taken) != 3*rate/2 || j.unsent != 3*rate/2 {
+			t.Errorf("%d offered, %d taken, %d not", len(j.due), len(taken), j.unsent)
 		}
-		for i, at := range due {
+		for i, at := range j.due {
 			if at != time.Duration(i)*time.Second/rate {
 				t.Fatalf("number %d was due at %v", i, at)
 			}
@@ -133,12 +157,12 @@ func TestLoadIsOpenLoop(t *testing.T) {
 func TestSigningGoesOnAndStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		out := make(chan transfer, 4)
+		out := make(chan Transfer, 4)
 		fetches := 0
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			newSigner([32]byte{}).sign(ctx, ledger.Hash{1}, func(context.Context) (ledger.Hash, error) {
+			NewSource([32]byte{}, devnetMix, Whole).Sign(ctx, ledger.Hash{1}, func(context.Context) (ledger.Hash, error) {
 				fetches++
 				return ledger.Hash{2}, nil
 			}, out)
@@ -147,7 +171,7 @@ func TestSigningGoesOnAndStops(t *testing.T) {
 		for range cap(out) + 2 { // those that were signed with the old one
 			<-out
 		}
-		tx, err := ledger.ParseTransaction((<-out).raw)
+		tx, err := ledger.ParseTransaction((<-out).Raw)
 		if err != nil || tx.RecentBlockhash() != (ledger.Hash{2}) {
 			t.Errorf("blockhash %v, %v", tx.RecentBlockhash(), err)
 		}

@@ -1,4 +1,4 @@
-package devnet
+package load
 
 import (
 	"bufio"
@@ -52,27 +52,30 @@ type UserBlock struct {
 // tell a run's transactions apart.
 type TxID uint64
 
-// txID reads the first 8 bytes of a signature.
-func txID(signature []byte) TxID { return TxID(binary.LittleEndian.Uint64(signature)) }
+// IDOf reads the TxID of a signature.
+func IDOf(signature []byte) TxID { return TxID(binary.LittleEndian.Uint64(signature)) }
 
 // eventSizeMax bounds a line: a block of UserBlocks full of transactions.
 const eventSizeMax = 16 << 20
 
-// admin talks to a node through the socket in its ledger directory.
-type admin struct{ client *http.Client }
+// Admin talks to a node through the socket in its ledger directory.
+type Admin struct{ client *http.Client }
 
-func newAdmin(socket string) *admin {
+// NewAdmin returns the Admin of a socket. It connects to it only when it is
+// used.
+func NewAdmin(socket string) *Admin {
 	var dialer net.Dialer
-	return &admin{&http.Client{Transport: &http.Transport{
+	return &Admin{&http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		},
 	}}}
 }
 
-func (a *admin) close() { a.client.CloseIdleConnections() }
+// Close ends the connections that are not in use.
+func (a *Admin) Close() { a.client.CloseIdleConnections() }
 
-func (a *admin) get(ctx context.Context, path string) (io.ReadCloser, error) {
+func (a *Admin) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node"+path, nil)
 	if err != nil {
 		return nil, err
@@ -88,8 +91,8 @@ func (a *admin) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// stats returns the node's counters.
-func (a *admin) stats(ctx context.Context) (s rpc.Stats, err error) {
+// Stats returns the node's counters.
+func (a *Admin) Stats(ctx context.Context) (s rpc.Stats, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
 	body, err := a.get(ctx, "/stats")
@@ -108,9 +111,9 @@ const (
 	reconnectTime = 50 * time.Millisecond
 )
 
-// follow hands the node's events to take until ctx is done, and waits for
+// Follow hands the node's events to take until ctx is done, and waits for
 // the node when it is not there.
-func (a *admin) follow(ctx context.Context, take func(*Event)) {
+func (a *Admin) Follow(ctx context.Context, take func(*Event)) {
 	for ctx.Err() == nil {
 		if body, err := a.get(ctx, "/events"); err == nil {
 			readEvents(body, take)

@@ -1,4 +1,4 @@
-package devnet
+package load
 
 import (
 	"maps"
@@ -25,13 +25,17 @@ const (
 // of all nodes, in whatever order those arrive. Its memory is bounded by what
 // two minutes bring.
 type Tracker struct {
+	// Concluded, if it is set, is called with the fate of every transaction
+	// once it is final.
+	Concluded func(*Fate)
+
 	nodes       int
 	first, last ledger.Slot // the measured span
 	filled      uint64      // confirmed blocks in it
 	sum         Summary
-	recorded    histogram
-	confirmed   histogram
-	executed    histogram
+	recorded    Histogram
+	confirmed   Histogram
+	executed    Histogram
 
 	offers     map[TxID]*offer
 	order      []*offer // of offers, the oldest first
@@ -91,7 +95,10 @@ type offer struct {
 	receiver int
 	settled  bool
 	done     bool
+	unsent   bool
+	held     bool
 	refused  bool
+	reason   string // of the refusal
 	// best is the best outcome of an occurrence in a confirmed block, if
 	// judged.
 	judged bool
@@ -130,6 +137,14 @@ func (t *Tracker) Offer(id TxID, at int64, receiver int) {
 	t.live.Offered++
 }
 
+// Unsent says that an offered transaction could not be sent.
+func (t *Tracker) Unsent(id TxID) {
+	if o := t.offers[id]; o != nil {
+		o.unsent = true
+		t.finish(o)
+	}
+}
+
 // Take takes in an event of the node with that number.
 func (t *Tracker) Take(node int, e *Event) {
 	switch e.Type {
@@ -140,7 +155,10 @@ func (t *Tracker) Take(node int, e *Event) {
 		}
 		u.held = true
 		for txs := e.Txs; len(txs) >= 8; txs = txs[8:] {
-			u.txs = append(u.txs, txID(txs))
+			u.txs = append(u.txs, IDOf(txs))
+			if o := t.offers[IDOf(txs)]; o != nil {
+				o.held = true
+			}
 		}
 	case "recorded":
 		u := t.userBlock(e.UserBlock)
@@ -168,8 +186,8 @@ func (t *Tracker) Take(node int, e *Event) {
 	case "refused":
 		t.live.Refused++
 		if len(e.Txs) >= 8 {
-			if o := t.offers[txID(e.Txs)]; o != nil {
-				o.refused = true
+			if o := t.offers[IDOf(e.Txs)]; o != nil {
+				o.refused, o.reason = true, e.Reason
 				t.finish(o)
 			}
 		}
@@ -239,7 +257,7 @@ func (t *Tracker) execute(node int, e *Event) {
 func outcomesOf(list []byte) func(yield func(TxID, bank.Outcome) bool) {
 	return func(yield func(TxID, bank.Outcome) bool) {
 		for ; len(list) >= 9; list = list[9:] {
-			if !yield(txID(list), bank.Outcome(list[8])) {
+			if !yield(IDOf(list), bank.Outcome(list[8])) {
 				return
 			}
 		}
@@ -305,16 +323,9 @@ func (t *Tracker) Summary() Summary {
 		s.Slots = uint64(t.last-t.first) + 1
 		s.SkippedSlots = s.Slots - t.filled
 	}
-	for _, x := range []struct {
-		to   *Quantiles
-		from *histogram
-	}{
-		{&s.LatencyMS.Recorded, &t.recorded},
-		{&s.LatencyMS.Confirmed, &t.confirmed},
-		{&s.LatencyMS.Executed, &t.executed},
-	} {
-		*x.to = Quantiles{P50: x.from.quantile(50), P99: x.from.quantile(99)}
-	}
+	s.LatencyMS.Recorded = t.recorded.Quantiles()
+	s.LatencyMS.Confirmed = t.confirmed.Quantiles()
+	s.LatencyMS.Executed = t.executed.Quantiles()
 	return *s
 }
 
@@ -443,43 +454,80 @@ func (t *Tracker) conclude(o *offer) {
 	if o.done {
 		t.done--
 	}
-	*t.tally(o)++
+	fate := o.fate()
+	*t.sum.tally(fate.Ending)++
 	for _, x := range []struct {
 		at    int64
 		count *uint64
-		to    *histogram
+		to    *Histogram
 	}{
 		{o.recorded, &t.sum.Recorded, &t.recorded},
 		{o.confirmed, &t.sum.Confirmed, &t.confirmed},
 		{o.executed, new(uint64), &t.executed},
 	} {
-		latency := latencyMax
+		latency := LatencyMax
 		if x.at != 0 {
 			*x.count++
 			latency = time.Duration(x.at - o.at)
 		}
-		x.to.add(latency)
+		x.to.Add(latency)
+	}
+	if t.Concluded != nil {
+		t.Concluded(&fate)
 	}
 }
 
-// tally returns the counter of what became of a transaction.
-func (t *Tracker) tally(o *offer) *uint64 {
+func (o *offer) fate() Fate {
+	return Fate{
+		At: o.at, Accepted: o.held || o.judged || o.recorded != 0,
+		Recorded: o.recorded, Confirmed: o.confirmed, Executed: o.executed,
+		Ending: o.ending(), Reason: o.reason,
+	}
+}
+
+func (o *offer) ending() Ending {
 	if o.judged {
 		switch o.best {
 		case bank.OK:
-			return &t.sum.ExecutedOK
+			return OK
 		case bank.Failed:
-			return &t.sum.ExecutedFailed
+			return Failed
 		case bank.Duplicate:
-			return &t.sum.Duplicate
+			return Duplicate
 		case bank.BadSignature:
-			return &t.sum.BadSignature
+			return BadSignature
 		case bank.Unpayable:
-			return &t.sum.Unpayable
+			return Unpayable
 		}
 	}
-	if o.refused {
-		return &t.sum.Refused
+	switch {
+	case o.refused:
+		return Refused
+	case o.unsent:
+		return Unsent
+	case o.recorded != 0:
+		return Unexecuted
+	case o.held:
+		return Unrecorded
 	}
-	return &t.sum.Lost
+	return Unheard
+}
+
+// tally returns the counter of an ending.
+func (s *Summary) tally(e Ending) *uint64 {
+	switch e {
+	case OK:
+		return &s.ExecutedOK
+	case Failed:
+		return &s.ExecutedFailed
+	case Duplicate:
+		return &s.Duplicate
+	case BadSignature:
+		return &s.BadSignature
+	case Unpayable:
+		return &s.Unpayable
+	case Refused:
+		return &s.Refused
+	}
+	return &s.Lost
 }

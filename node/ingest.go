@@ -126,6 +126,8 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 	if in.Conflict != nil {
 		n.foundConflict(k, signer, in.Conflict)
 	}
+	// The root of a tree that has named the UserBlock has passed all on.
+	passedOn := place.Depth == 0 && state.spread[m.Root]&(1<<m.Shred.Position()) != 0
 	if k.IsUser() && !repaired && (place.Depth == 0 && in.New || place.Depth > 0 && from == place.Parent) {
 		state.markSpread(m)
 	}
@@ -136,7 +138,7 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		return
 	}
 	n.report(ShredSeen{Key: k, Depth: place.Depth, Repaired: repaired})
-	if !repaired {
+	if !repaired && !passedOn && !in.Passed {
 		n.retransmit(ShredMessage{Shred: in.Shred, Root: m.Root}, place)
 	}
 	if len(in.Ready) > 0 {
@@ -322,7 +324,34 @@ func (n *Node) assembled(ev Assembled) {
 		return
 	}
 	n.report(SetCompleted{Key: ev.Key, Recovered: ev.Recovered})
+	n.passOn(ev.Set)
 	n.take(ev.Set, false)
+}
+
+// passOn forwards the shreds of a recovered set that have not come, as if they
+// had: one that is lost or withheld on the way here is not missing in all the
+// tree below. If they do come they are not forwarded again.
+// Sets that are repaired later are nobody's news.
+func (n *Node) passOn(set *shred.Set) {
+	k := set.Key
+	if !n.inTransit(k.Slot()) {
+		return
+	}
+	missing := n.collector.PassOn(set.Root)
+	signer, _ := n.signer(k)
+	tree := n.trees.of(n, k)
+	for i := range set.Shreds {
+		if missing&(1<<i) == 0 {
+			continue
+		}
+		s := set.Shred(i)
+		m := ShredMessage{Shred: s, Root: set.Root}
+		place := tree.Place(k, s.IsData(), s.Index(), signer, n.self)
+		if k.IsUser() && place.Depth == 0 {
+			n.key(k).markSpread(m)
+		}
+		n.retransmit(m, place)
+	}
 }
 
 // take stores a complete set and continues its block with it.

@@ -3,10 +3,12 @@ package node
 import (
 	"crypto/ed25519"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"tutti/cluster"
 	"tutti/leader"
 	"tutti/ledger"
 	"tutti/proposer"
@@ -205,4 +207,53 @@ func TestVotesOfBlock(t *testing.T) {
 			t.Error("a set is still being checked")
 		}
 	}
+}
+
+// TestShredsSentOnce: a node sends a shred at most once to each other, however
+// it came by it, and what is lost on the way to one node is not missing below:
+// it passes on what it has recovered.
+func TestShredsSentOnce(t *testing.T) {
+	type copied struct {
+		from, to, root ledger.Hash
+		place          int
+	}
+	c := newTestCluster(t, 8, func(o *cluster.Options) { o.Params.Fanout = 2 })
+	sent := make(map[copied]int)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range c.nodes {
+		n.filter = func(to ledger.Pubkey, m Message) bool {
+			s, ok := m.(ShredMessage)
+			if !ok {
+				return true
+			}
+			sent[copied{ledger.Hash(n.self), ledger.Hash(to), s.Root, s.Shred.Position()}]++
+			return rng.IntN(10) > 1
+		}
+	}
+	c.run(2 * time.Second)
+	for i := range 20 {
+		tx := c.transfer(testKey("faucet", 0), pub(testKey("payee", i)), ledger.LamportsPerSOL, c.nodes[0].newest.LastPoH)
+		c.push(time.Duration(i)*100*time.Millisecond, i%8, Submitted{Tx: tx})
+	}
+	c.run(3 * time.Second)
+	for k, times := range sent {
+		if times > 1 {
+			t.Fatalf("%v sent place %d of set %v to %v %d times", ledger.Pubkey(k.from), k.place, k.root, ledger.Pubkey(k.to), times)
+		}
+	}
+	seen, repaired := 0, 0
+	for _, n := range c.nodes {
+		for _, r := range n.reports {
+			if r, ok := r.(ShredSeen); ok {
+				seen++
+				if r.Repaired {
+					repaired++
+				}
+			}
+		}
+	}
+	if repaired*1000 > seen {
+		t.Errorf("%d of %d shreds were repaired", repaired, seen)
+	}
+	t.Logf("%d shreds sent, %d of %d seen were repaired", len(sent), repaired, seen)
 }

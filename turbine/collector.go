@@ -107,6 +107,8 @@ type set struct {
 	sample shred.Shred
 	// seen has bit i set if the shred at place i came in.
 	seen uint64
+	// passed has bit i set if PassOn gave out the shred at place i.
+	passed uint64
 	// shreds is what came in while collecting.
 	shreds []shred.Shred
 	// whole is there while assembled; last holds from then on.
@@ -129,8 +131,8 @@ func NewCollector(l Limits) *Collector {
 // Inserted says what became of a shred.
 type Inserted struct {
 	// New says that the shred was not seen before and is to be forwarded, also
-	// if its set needs it no more.
-	New bool
+	// if its set needs it no more, unless it was Passed on before it came.
+	New, Passed bool
 	// Drop is why it is not New.
 	Drop Drop
 	// Shred is the shred that is to be forwarded: the one inserted, or a copy
@@ -226,6 +228,7 @@ func (c *Collector) Insert(s shred.Shred, root ledger.Hash) Inserted {
 		in.Shred = s.WithSignature(sig)
 	}
 	f.seen |= bit
+	in.Passed = f.passed&bit != 0
 	if f.state != collecting {
 		return in
 	}
@@ -355,6 +358,19 @@ func (c *Collector) Assembled(whole *shred.Set) []*shred.Set {
 	f.whole, f.last = whole, whole.Last
 	f.sample, f.shreds = whole.Shred(0), nil
 	return c.link(f)
+}
+
+// PassOn returns the places, as bits, of the shreds of a recovered set that
+// have not come: the node forwards what was recovered, once, and those shreds
+// not any more.
+func (c *Collector) PassOn(root ledger.Hash) (missing uint64) {
+	f := c.sets[root]
+	if f == nil || f.state == failed {
+		return 0
+	}
+	missing = ^(f.seen | f.passed)
+	f.passed |= missing
+	return missing
 }
 
 // link returns f and what follows it if all before f is linked.

@@ -173,6 +173,38 @@ func TestCollectLate(t *testing.T) {
 }
 
 // The node's own sets are complete from the start.
+// What assembling recovers is passed on by the node once, and not again when it
+// comes after all.
+func TestPassOn(t *testing.T) {
+	c := NewCollector(testLimits)
+	set := makeBlock(t, userKey, "a")[0]
+	if got := c.PassOn(set.Root); got != 0 {
+		t.Errorf("of an unknown set: %x", got)
+	}
+	if in := insert(c, set, upTo(32)...); len(in.Ready) != 32 {
+		t.Fatalf("%d ready", len(in.Ready))
+	}
+	insert(c, set, 40)
+	if got, want := c.PassOn(set.Root), uint64(0xffff_feff_0000_0000); got != want {
+		t.Errorf("missing %x, want %x", got, want)
+	}
+	if got := c.PassOn(set.Root); got != 0 {
+		t.Errorf("missing again: %x", got)
+	}
+	if in := insert(c, set, 50); !in.New || !in.Passed {
+		t.Errorf("passed on, then come: %+v", in)
+	}
+	if in := insert(c, set, 50); in.New || in.Drop != DropDuplicate {
+		t.Errorf("come again: %+v", in)
+	}
+	other := makeBlock(t, userKey, "b")[0]
+	insert(c, other, upTo(32)...)
+	c.Failed(other.Root)
+	if got := c.PassOn(other.Root); got != 0 {
+		t.Errorf("of a failed set: %x", got)
+	}
+}
+
 func TestCollectOwn(t *testing.T) {
 	c := NewCollector(testLimits)
 	sets := makeBlock(t, leaderKey, "ab")

@@ -265,7 +265,9 @@ func (t *Tower) threshold(block ledger.BlockRef, b *Ballots) Decision {
 //
 // Only tips and votes count whose common ancestor with the last vote is also
 // the block's. If the last vote's block is not in the tree, after a restart,
-// it has left below the root, and all of the tree counts.
+// it has either left below the root, and all of the tree counts, or a crash
+// has taken it away: then only votes for later slots cannot be for ancestors
+// of it.
 func (t *Tower) switching(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice, ballots func(ledger.BlockRef) *Ballots) Decision {
 	last, ok := t.Last()
 	if !ok || forks.Ancestor(last, block) {
@@ -331,7 +333,10 @@ type switchProof struct {
 // the last slot that this fork shares with that of the last vote.
 func (s *switchProof) away(ref ledger.BlockRef) (since ledger.Slot, ok bool) {
 	last := s.forks.blocks[s.last]
-	if last == nil {
+	switch {
+	case last == nil && s.last.Slot > s.forks.root.ref.Slot:
+		return s.last.Slot, true
+	case last == nil:
 		return s.tower.root.Slot, true
 	}
 	g := common(last, s.forks.blocks[ref]).ref

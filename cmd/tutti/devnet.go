@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tutti/cmd/tutti/devnet"
 )
@@ -21,35 +23,75 @@ func newDevnetCommand() *cobra.Command {
 			"ledger, until Ctrl-C or the duration is over. With --load, signed transfers are sent at a\n" +
 			"fixed rate, whatever the cluster does, and followed from the time at which each was due.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			var err error
-			if o.Params, err = params.params(); err != nil {
-				return err
-			}
-			if _, err := readGenesis(o.Ledger); err == nil && !o.Reset {
-				if names := params.changed(); len(names) > 0 {
-					fmt.Fprintf(c.ErrOrStderr(), "Warning: %s: the ledger in %s has its own genesis; --reset makes a new one\n",
-						strings.Join(names, ", "), o.Ledger)
-				}
-			}
-			err = devnet.Run(c.Context(), o, c.OutOrStdout())
-			var wrong *devnet.SetupError
-			if errors.As(err, &wrong) {
-				return usage("%w", err)
-			}
-			return err
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return runDevnet(c, &o, &params) },
 	}
 	flags := c.Flags()
+	devnetFlags(flags, &o)
+	flags.IntVar(&o.Load, "load", 0, "transfers to send per second")
+	flags.DurationVar(&o.Duration, "duration", 0, "end the load, and the devnet, after this time (default: at Ctrl-C)")
+	params.register(flags)
+	c.AddCommand(newFaultsCommand())
+	return c
+}
+
+// devnetFlags registers what all devnets have.
+func devnetFlags(flags *pflag.FlagSet, o *devnet.Options) {
 	flags.IntVar(&o.Validators, "validators", 4, "number of validators")
 	flags.StringVarP(&o.Ledger, "ledger", "l", "devnet-ledger", "directory for keys, genesis and ledgers")
 	flags.BoolVarP(&o.Reset, "reset", "r", false, "remove what an earlier run left in the directory")
 	flags.IntVar(&o.RPCPort, "rpc-port", 0, "first validator's port for JSON-RPC, the next one for WebSocket (default 8899 or the next free one)")
-	flags.IntVar(&o.Load, "load", 0, "transfers to send per second")
-	flags.DurationVar(&o.Duration, "duration", 0, "end the load, and the devnet, after this time (default: at Ctrl-C)")
 	flags.StringVar(&o.Summary, "summary", "", "write a summary as JSON to this file")
 	flags.Float64Var(&o.Drop, "drop", 0, "share of the messages between validators to lose on purpose")
 	flags.Uint64Var(&o.LimitLedgerSize, "limit-ledger-size", 0, "shreds that each validator keeps (default 10000000)")
+}
+
+// newFaultsCommand runs a devnet whose validators are killed.
+func newFaultsCommand() *cobra.Command {
+	o := devnet.Options{Faults: &devnet.Faults{}}
+	var params paramFlags
+	c := &cobra.Command{
+		Use:   "faults",
+		Short: "Kill and pause validators of a devnet, and check what all say",
+		Long: "Run a devnet, kill and pause its validators at random moments, start them again on their\n" +
+			"ledgers, and check all the time that none contradicts its votes, that all compute the same,\n" +
+			"that nothing confirmed is lost, and that the others go on. The same seed makes the same choices.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("seed") {
+				o.Faults.Seed = rand.Uint64()
+			}
+			return runDevnet(c, &o, &params)
+		},
+	}
+	flags := c.Flags()
+	devnetFlags(flags, &o)
+	flags.IntVar(&o.Load, "load", 200, "transfers to send per second")
+	flags.IntVar(&o.Faults.Kills, "kill", 50, "times to kill one validator, with signal 9; it is down for 2 to 8 seconds")
+	flags.IntVar(&o.Faults.Pauses, "pause", 0, "times to stop one validator for 10 seconds, with SIGSTOP")
+	flags.IntVar(&o.Faults.Pairs, "kill-two", 0, "times to kill two validators at once")
+	flags.IntVar(&o.Faults.Alls, "kill-all", 0, "times to kill all validators at once")
+	flags.Uint64Var(&o.Faults.Seed, "seed", 0, "seed of all choices (default: a random one, which is shown)")
+	flags.BoolVar(&o.Faults.Control, "control", false, "check the checks: killed validators lose their towers, and it is an error if nothing is found wrong")
 	params.register(flags)
 	return c
+}
+
+// runDevnet runs a devnet until it is over.
+func runDevnet(c *cobra.Command, o *devnet.Options, params *paramFlags) error {
+	var err error
+	if o.Params, err = params.params(); err != nil {
+		return err
+	}
+	if _, err := readGenesis(o.Ledger); err == nil && !o.Reset {
+		if names := params.changed(); len(names) > 0 {
+			fmt.Fprintf(c.ErrOrStderr(), "Warning: %s: the ledger in %s has its own genesis; --reset makes a new one\n",
+				strings.Join(names, ", "), o.Ledger)
+		}
+	}
+	err = devnet.Run(c.Context(), *o, c.OutOrStdout())
+	var wrong *devnet.SetupError
+	if errors.As(err, &wrong) {
+		return usage("%w", err)
+	}
+	return err
 }

@@ -23,6 +23,10 @@ const (
 	towerMagic    = "tutti tower\x01"
 )
 
+// TowerFiles are the names, in a ledger directory, of the tower file and of
+// the one before it.
+var TowerFiles = []string{towerName, towerPrevious}
+
 // memory is the content of the tower file.
 type memory struct {
 	commit    uint64

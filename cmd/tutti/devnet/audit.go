@@ -51,6 +51,8 @@ type audit struct {
 	longest time.Duration
 
 	violations []string
+	// contradictions counts those of them that are votes against votes.
+	contradictions int
 }
 
 // violationsMax bounds the list; what is beyond is only the same again.
@@ -84,6 +86,7 @@ func (a *audit) take(node int, e *load.Event) {
 			x.lockouts = append(x.lockouts, ledger.Lockout{Slot: ledger.Slot(l[0]), Confirmations: uint8(l[1])})
 		}
 		if err := a.votes.take(e.Voter, x); err != nil {
+			a.contradictions++
 			a.violated("%v", err)
 		}
 	case "confirmed":
@@ -95,7 +98,7 @@ func (a *audit) take(node int, e *load.Event) {
 		a.hashes[ref] = e.BankHash
 		a.executed[node] = ref
 	case "mismatch":
-		a.violated("%s says that the BankHash of slot %d is %.8s, %.8s that it is %.8s", nodeName(node), e.Slot, e.Own, e.Voter, e.Other)
+		a.violated("%s has another BankHash of slot %d than %.8s, who says %.8s", nodeName(node), e.Slot, e.Voter, e.Other)
 	case "equivocated":
 		a.violated("%s has proof of two blocks of %.8s under %s", nodeName(node), e.Signer, e.Key)
 	case "rejected":
@@ -201,6 +204,7 @@ func (a *audit) settle() (open int) {
 	a.unlinked = slices.DeleteFunc(a.unlinked, a.link)
 	unplaced, errs := a.votes.place()
 	for _, err := range errs {
+		a.contradictions++
 		a.violated("%v", err)
 	}
 	return unplaced + len(a.unlinked)

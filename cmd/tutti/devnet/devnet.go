@@ -46,6 +46,9 @@ type Options struct {
 	// loses on purpose.
 	Drop            float64
 	LimitLedgerSize uint64
+	// Faults is what happens to the validators, nil for nothing. The run ends
+	// with them.
+	Faults *Faults
 }
 
 // Bounds of Options.
@@ -119,6 +122,9 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		options: &o, folder: f, nodes: nodes, tracker: load.NewTracker(len(nodes)),
 		display: newDisplay(out), failed: make(chan error, len(nodes)),
 	}
+	if o.Faults != nil {
+		r.audit = newAudit(f.genesis)
+	}
 	return r.run(ctx)
 }
 
@@ -130,37 +136,32 @@ type run struct {
 	admins  []*load.Admin
 	display *display
 	failed  chan error // validators that ended by themselves
-	ended   []error    // what came through failed
+	ended   []error    // what came through failed, and what faults led to
+	group   errgroup.Group
+	said    int // violations that were shown
 
 	mu      sync.Mutex
 	tracker *load.Tracker // under mu
+	audit   *audit        // under mu; nil if there are no faults
 }
 
 func (r *run) run(ctx context.Context) (err error) {
 	// What serves the run goes on after ctx is done, until all is measured.
 	serving, over := context.WithCancel(context.WithoutCancel(ctx))
-	var group errgroup.Group
 	defer func() {
 		over()
 		stop(r.nodes)
-		err = errors.Join(err, group.Wait())
+		err = errors.Join(err, r.group.Wait())
 	}()
 	for i, v := range r.nodes {
-		if err := v.start(v.arguments(r.folder, r.options, i, r.nodes[:min(2, len(r.nodes))])); err != nil {
+		if err := r.start(i); err != nil {
 			return err
 		}
 		a := load.NewAdmin(v.socket)
 		r.admins = append(r.admins, a)
-		group.Go(func() error {
+		r.group.Go(func() error {
 			defer a.Close()
 			a.Follow(serving, func(e *load.Event) { r.take(i, e) })
-			return nil
-		})
-		group.Go(func() error {
-			<-v.done
-			if serving.Err() == nil {
-				r.failed <- v.failure()
-			}
 			return nil
 		})
 	}
@@ -186,6 +187,28 @@ func (r *run) run(ctx context.Context) (err error) {
 	return errors.Join(append(r.ended, err)...)
 }
 
+// start starts a validator with more arguments than it always has, if any,
+// and has it told when it ends by itself.
+func (r *run) start(i int, more ...string) error {
+	v := r.nodes[i]
+	p, err := v.start(append(r.arguments(i), more...))
+	if err != nil {
+		return err
+	}
+	r.group.Go(func() error {
+		<-p.done
+		if !p.expected.Load() {
+			r.failed <- p.failure(v.name)
+		}
+		return nil
+	})
+	return nil
+}
+
+func (r *run) arguments(i int) []string {
+	return r.nodes[i].arguments(r.folder, r.options, i, r.nodes[:min(2, len(r.nodes))])
+}
+
 // publish writes down where the nodes are, for other tools.
 func (r *run) publish() error {
 	var nodes []load.Node
@@ -199,6 +222,9 @@ func (r *run) take(node int, e *load.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tracker.Take(node, e)
+	if r.audit != nil {
+		r.audit.take(node, e)
+	}
 }
 
 // join waits until every validator knows all others.
@@ -275,16 +301,27 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 		defer timer.Stop()
 		end = timer.C
 	}
+	faulting, endFaults := context.WithCancel(ctx)
+	defer endFaults()
+	var faults chan error
+	if r.options.Faults != nil {
+		faults = make(chan error, 1)
+		go func() { faults <- r.faulty(faulting) }()
+	}
 	for running := true; running; {
 		select {
 		case <-ctx.Done():
 			running = false
 		case <-end:
 			running = false
+		case err := <-faults:
+			r.ended = append(r.ended, err)
+			running, faults = false, nil
 		case err := <-r.failed:
 			r.display.say("%v", err)
 			r.ended = append(r.ended, err)
-			if len(r.ended) == len(r.nodes) {
+			running = faults == nil
+			if len(r.ended) == len(r.nodes) && running {
 				return Summary{}, errors.Join(r.ended...)
 			}
 		case <-tick.C:
@@ -294,6 +331,10 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 			r.mu.Unlock()
 			r.display.line(live)
 		}
+	}
+	if faults != nil {
+		endFaults()
+		r.ended = append(r.ended, <-faults)
 	}
 	r.mu.Lock()
 	r.tracker.End(r.slotAt(time.Now()))
@@ -312,17 +353,18 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 }
 
 // await waits until something is so, but not for ever, and not longer than
-// ctx. is is called under the tracker's lock.
-func (r *run) await(ctx context.Context, most time.Duration, is func() bool) {
+// ctx. It tells whether it is. is is called under the lock.
+func (r *run) await(ctx context.Context, most time.Duration, is func() bool) bool {
 	deadline := time.Now().Add(most)
 	for time.Now().Before(deadline) {
 		r.mu.Lock()
 		so := is()
 		r.mu.Unlock()
 		if so || !load.Sleep(ctx, pollTime) {
-			return
+			return so
 		}
 	}
+	return false
 }
 
 // blockhash gets one from the first validator that has one.
@@ -380,9 +422,8 @@ func (r *run) Unsent(id load.TxID) {
 // cpu returns the processor time of all validators that run.
 func (r *run) cpu() (sum time.Duration) {
 	for _, v := range r.nodes {
-		if cpu, _, err := processUsage(v.cmd.Process.Pid); err == nil {
-			sum += cpu
-		}
+		cpu, _ := v.usage()
+		sum += cpu
 	}
 	return sum
 }
@@ -399,9 +440,8 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 		if stats, err := r.admins[i].Stats(ctx); err == nil {
 			s.add(v.name, &stats)
 		}
-		if _, rss, err := processUsage(v.cmd.Process.Pid); err == nil {
-			s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
-		}
+		_, rss := v.usage()
+		s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
 	}
 	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
 		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/mattn/go-isatty"
 
@@ -18,8 +19,10 @@ import (
 type display struct {
 	out      io.Writer
 	terminal bool
-	before   load.Live
-	drawn    bool // the cursor stands behind a line
+
+	mu     sync.Mutex
+	before load.Live
+	drawn  bool // the cursor stands behind a line
 }
 
 func newDisplay(out io.Writer) *display {
@@ -44,6 +47,8 @@ func (d *display) header(f *folder, nodes []*validator, rate int) {
 
 // line shows what changed in the last second.
 func (d *display) line(live load.Live) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var lanes strings.Builder
 	for lane := range ledger.Lane(ledger.LanesMax) {
 		if live.Lanes[lane] > d.before.Lanes[lane] {
@@ -82,6 +87,8 @@ func (d *display) line(live load.Live) {
 
 // say writes a line that stays.
 func (d *display) say(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.drawn {
 		fmt.Fprintln(d.out)
 		d.drawn = false

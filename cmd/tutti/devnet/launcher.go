@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ const (
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// validator is a validator's process.
+// validator is a validator and the process that it runs in.
 type validator struct {
 	name     string
 	identity ledger.Pubkey
@@ -36,25 +37,51 @@ type validator struct {
 	rpc      uint16
 	socket   string
 
+	mu   sync.Mutex
+	now  *process      // the newest one; nil before the first start
+	used time.Duration // processor time of those before it
+}
+
+// process is one run of a validator.
+type process struct {
 	cmd  *exec.Cmd
 	tail tail
 	done chan struct{} // closed when the process has ended
 	err  error         // why; set before done is closed
-	// stopping is set before the process is told to stop.
-	stopping bool
+	// expected is set before the process is ended on purpose.
+	expected atomic.Bool
 }
 
 func (v *validator) url() string       { return fmt.Sprintf("http://127.0.0.1:%d", v.rpc) }
 func (v *validator) websocket() string { return fmt.Sprintf("ws://127.0.0.1:%d", v.rpc+1) }
 
+// process returns the newest process.
+func (v *validator) process() *process {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.now
+}
+
 // ended tells whether the process is over.
 func (v *validator) ended() bool {
 	select {
-	case <-v.done:
+	case <-v.process().done:
 		return true
 	default:
 		return false
 	}
+}
+
+// usage returns the processor time of all runs of the validator, and the
+// largest resident set of the one that runs, in bytes.
+func (v *validator) usage() (cpu time.Duration, rss uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	cpu, rss, err := processUsage(v.now.cmd.Process.Pid)
+	if err != nil {
+		return v.used, 0
+	}
+	return v.used + cpu, rss
 }
 
 // plan gives every validator its ports.
@@ -72,7 +99,6 @@ func plan(f *folder, o *Options) ([]*validator, error) {
 		nodes[i] = &validator{
 			name: nodeName(i), identity: f.genesis.Validators[i].Identity,
 			quic: netip.AddrPortFrom(loopback, quic[i]), rpc: rpc[i], socket: f.node(i, socketFile),
-			done: make(chan struct{}),
 		}
 	}
 	return nodes, nil
@@ -151,50 +177,57 @@ func (v *validator) arguments(f *folder, o *Options, i int, entrypoints []*valid
 	return args
 }
 
-// start starts the process: this program again, with other arguments.
-func (v *validator) start(args []string) error {
+// start starts a process: this program again, with other arguments. One that
+// ran before has ended.
+func (v *validator) start(args []string) (*process, error) {
 	path, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("start %s: %w", v.name, err)
+		return nil, fmt.Errorf("start %s: %w", v.name, err)
 	}
-	v.cmd = exec.Command(path, args...)
-	v.cmd.Args[0] = os.Args[0]
-	v.cmd.Stderr = &v.tail
-	v.cmd.SysProcAttr = processAttributes()
+	p := &process{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	p.cmd.Args[0] = os.Args[0]
+	p.cmd.Stderr = &p.tail
+	p.cmd.SysProcAttr = processAttributes()
 	started := make(chan error)
 	go func() {
 		// The process dies with the thread that started it: the thread lives as
 		// long as the process.
 		runtime.LockOSThread()
-		err := v.cmd.Start()
+		err := p.cmd.Start()
 		started <- err
 		if err != nil {
 			return
 		}
-		v.err = v.cmd.Wait()
-		close(v.done)
+		p.err = p.cmd.Wait()
+		close(p.done)
 	}()
 	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", v.name, err)
+		return nil, fmt.Errorf("start %s: %w", v.name, err)
 	}
-	return nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.now != nil {
+		v.used += v.now.cmd.ProcessState.UserTime() + v.now.cmd.ProcessState.SystemTime()
+	}
+	v.now = p
+	return p, nil
 }
 
-// failure says why a process ended that was not told to.
-func (v *validator) failure() error {
-	why := v.tail.last()
+// failure says why a validator's process ended that was not told to.
+func (p *process) failure(name string) error {
+	why := p.tail.last()
 	if why == "" {
 		why = "no message"
-		if v.err != nil {
-			why = v.err.Error()
+		if p.err != nil {
+			why = p.err.Error()
 		}
 	}
 	why = strings.TrimPrefix(why, "Error: ")
 	var exit *exec.ExitError
-	if errors.As(v.err, &exit) && exit.ExitCode() == exitSetup {
-		return setup("%s: %s", v.name, why)
+	if errors.As(p.err, &exit) && exit.ExitCode() == exitSetup {
+		return setup("%s: %s", name, why)
 	}
-	return fmt.Errorf("%s ended: %s", v.name, why)
+	return fmt.Errorf("%s ended: %s", name, why)
 }
 
 // stop ends all processes: those that do not stop when they are told to are
@@ -202,17 +235,21 @@ func (v *validator) failure() error {
 func stop(nodes []*validator) {
 	var wait sync.WaitGroup
 	for _, v := range nodes {
-		if v.cmd == nil || v.cmd.Process == nil {
+		p := v.process()
+		if p == nil {
 			continue
 		}
-		v.stopping = true
+		p.expected.Store(true)
 		wait.Go(func() {
-			_ = v.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is over
+			// An error of a signal says that it is over. One that a fault has
+			// stopped can only end when it goes on.
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			_ = p.cmd.Process.Signal(syscall.SIGCONT)
 			select {
-			case <-v.done:
+			case <-p.done:
 			case <-time.After(stopTime):
-				_ = v.cmd.Process.Kill()
-				<-v.done
+				_ = p.cmd.Process.Kill()
+				<-p.done
 			}
 		})
 	}

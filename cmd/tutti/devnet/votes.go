@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -54,7 +55,7 @@ type votes struct {
 func (v *votes) take(account string, x *vote) error {
 	list := v.voters[account]
 	i, again := slices.BinarySearchFunc(list, x.block.slot, func(y *vote, slot ledger.Slot) int {
-		return int(y.block.slot) - int(slot)
+		return cmp.Compare(y.block.slot, slot)
 	})
 	if again {
 		switch y := list[i]; {
@@ -87,6 +88,14 @@ func (v *votes) last(account string) ledger.Slot {
 		return list[len(list)-1].block.slot
 	}
 	return 0
+}
+
+// count returns how many votes were seen.
+func (v *votes) count() (n int) {
+	for _, list := range v.voters {
+		n += len(list)
+	}
+	return n
 }
 
 // follows checks that the tower of a later vote breaks no lockout of an

@@ -36,6 +36,19 @@ type Event struct {
 	Reason    string `json:"reason"`
 	Count     uint64 `json:"count"`
 
+	// Voter, Root and Lockouts, slots and confirmations, are those of a vote.
+	Voter    string      `json:"voter"`
+	Root     ledger.Slot `json:"root"`
+	Lockouts [][2]uint64 `json:"lockouts"`
+
+	// Other is a voter's BankHash that is not the node's.
+	Other string `json:"other"`
+	// Block is what was rejected, Key what has two blocks, and Signer who
+	// signed both.
+	Block  string `json:"block"`
+	Key    string `json:"key"`
+	Signer string `json:"signer"`
+
 	Confirmed ledger.Slot `json:"confirmed"`
 	Executed  ledger.Slot `json:"executed"`
 	Lag       int         `json:"lag"`

@@ -613,6 +613,7 @@ func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
 		return
 	}
 	n.forks.Add(b)
+	n.collector.Release(set.Key, b.ID) // the store has it
 	n.do(Save{Lazy: true, Records: []Record{BlockRecord{Key: set.Key, ID: b.ID, Parent: b.Parent.BlockRef, Roots: p.Roots()}}})
 
 	refs := make([]ledger.UserBlockRef, len(b.Named))

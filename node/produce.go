@@ -68,7 +68,7 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 	n.pool.Resume()
 	anchor := n.anchor()
 	cost := n.costMax(anchor)
-	if cost == 0 || !n.pool.Any(n.expiry(anchor, lane)) {
+	if cost == 0 || !n.recordable(anchor) || !n.pool.Any(n.expiry(anchor, lane)) {
 		return false
 	}
 	n.begunUser = u
@@ -80,6 +80,12 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 		ShredVersion: n.shredVersion, Params: n.params, CostMax: cost,
 	})
 	return true
+}
+
+// recordable tells whether a UserBlock with that anchor could be named on the
+// heaviest fork: if nothing has been confirmed for too long, it could not.
+func (n *Node) recordable(anchor *validator.Block) bool {
+	return n.forks.Block(n.choice.Best()).Anchor(anchor.LastPoH) == anchor
 }
 
 // anchor returns the newest confirmed block that this node holds with the

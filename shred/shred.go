@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
@@ -325,6 +326,9 @@ func (s *Shred) VerifyRetransmitter(rule sigverify.Rule, identity ledger.Pubkey)
 	}
 	return rule.Verify(identity[:], root[:], s.retransmitter())
 }
+
+// Clone returns a copy with bytes of its own.
+func (s *Shred) Clone() Shred { return Shred{raw: slices.Clone(s.raw)} }
 
 // WithSignature returns a copy of the shred with another signature of the
 // same Merkle root. A key can make several valid ones, and the Merkle tree

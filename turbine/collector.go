@@ -15,7 +15,8 @@ const (
 	RootsMax = 2
 	// WantsMax is how many ids can be wanted under one key.
 	WantsMax = 16
-	// KeysMax is the number of keys that are kept at once.
+	// KeysMax is the number of keys that are kept at once. The last quarter is
+	// for leader blocks.
 	KeysMax = 1 << 14
 )
 
@@ -301,7 +302,11 @@ func (b *block) conflicts(s *shred.Shred) (proof *[2]shred.Shred, others int) {
 // too many keys.
 func (c *Collector) block(key ledger.SlotKey) *block {
 	b := c.keys[key]
-	if b == nil && len(c.keys) < KeysMax {
+	keysMax := KeysMax
+	if key.IsUser() {
+		keysMax -= keysMax / 4
+	}
+	if b == nil && len(c.keys) < keysMax {
 		b = &block{wanted: make(map[ledger.Hash]bool)}
 		c.keys[key] = b
 	}
@@ -481,6 +486,7 @@ func (c *Collector) Release(key ledger.SlotKey, id ledger.Hash) {
 		if f.state == assembled {
 			c.free(f)
 			f.state = released
+			f.sample = f.sample.Clone() // lets go of the set's memory
 		}
 		if f.index == 0 {
 			return

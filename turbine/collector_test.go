@@ -473,16 +473,19 @@ func TestCollectFull(t *testing.T) {
 func TestCollectKeysMax(t *testing.T) {
 	c := NewCollector(testLimits)
 	for i := range KeysMax {
+		if i == KeysMax/4*3 && c.Want(userKey, ledger.Hash{}) {
+			t.Fatal("a UserBlock takes what is kept for leader blocks")
+		}
 		if !c.Want(ledger.SlotKey(i), ledger.Hash{}) {
 			t.Fatalf("key %d", i)
 		}
 	}
 	set := makeBlock(t, userKey, "a")[0]
-	if c.Want(userKey, ledger.Hash{}) || insert(c, set, 0).Drop != DropFull || c.Assembled(set) != nil {
+	if c.Want(KeysMax, ledger.Hash{}) || c.Want(userKey, ledger.Hash{}) || insert(c, set, 0).Drop != DropFull || c.Assembled(set) != nil {
 		t.Fatal("more keys than KeysMax")
 	}
 	c.PruneBelow(1)
-	if !insert(c, set, 0).New {
+	if !insert(c, makeBlock(t, KeysMax, "a")[0], 0).New {
 		t.Fatal("no room after pruning")
 	}
 }

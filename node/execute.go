@@ -94,7 +94,8 @@ func (n *Node) hearReport(v *ledger.Vote) {
 	}
 	n.agreement.Report(v.Account, v.Block.Slot, consensus.Value{Block: at.BlockRef, Hash: v.BankHash})
 	n.agreeDue = true
-	if at.Executed && at.BankHash != v.BankHash {
+	// Of blocks below the root of a restart the BankHash is not known.
+	if at.Executed && at.BankHash != (ledger.Hash{}) && at.BankHash != v.BankHash {
 		n.report(Mismatched{Voter: v.Account, Slot: at.Slot, Own: at.BankHash, Other: v.BankHash})
 	}
 }

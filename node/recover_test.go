@@ -11,6 +11,7 @@ import (
 	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/shred"
+	"tutti/validator"
 )
 
 // disk is what a node of the lockstep cluster would find after a crash.
@@ -121,6 +122,27 @@ func TestRestart(t *testing.T) {
 					t.Errorf("node %d: payee %d has %d lamports", i, p, got)
 				}
 			}
+		}
+	}
+}
+
+// A node that comes back does not know the BankHashes of blocks below its
+// root: reports of them are neither right nor wrong.
+func TestReportBelowRestart(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(25 * time.Second)
+	c.restart(2)
+	n := c.nodes[2]
+	root := n.forks.Root()
+	if root.Slot == 0 {
+		t.Fatal("the node starts from genesis again")
+	}
+	v := ledger.Vote{Account: pub(testKey("vote", 0)), Block: root.BlockRef, BankHash: ledger.Hash{1}}
+	for _, b := range []*validator.Block{root, root.Parent} {
+		n.out, v.BankSlot = nil, b.Slot
+		n.hearReport(&v)
+		if mismatches, want := len(n.out), b == root; mismatches > 0 != want {
+			t.Errorf("root is slot %d: another BankHash of slot %d, and %d mismatches", root.Slot, b.Slot, mismatches)
 		}
 	}
 }

@@ -58,10 +58,11 @@ type UserBlockChecked struct {
 	Err      error
 }
 
-// VotesChecked is the result of a VotesJob: whether all votes of a leader
-// block's set, which has that root, are rightly signed.
-type VotesChecked struct {
-	Root     ledger.Hash
+// LeaderSetChecked is the result of a LeaderSetJob: whether what it verified
+// of a leader block's set, which has that root, is right.
+type LeaderSetChecked struct {
+	Root ledger.Hash
+	// Verified counts the vote signatures that were checked.
 	Verified int
 	Err      error
 }
@@ -73,5 +74,5 @@ func (Met) isEvent()              {}
 func (Executed) isEvent()         {}
 func (Assembled) isEvent()        {}
 func (Loaded) isEvent()           {}
-func (VotesChecked) isEvent()     {}
+func (LeaderSetChecked) isEvent()     {}
 func (UserBlockChecked) isEvent() {}

@@ -51,11 +51,12 @@ type invalid struct {
 	err  error
 }
 
-// checkingSet is a set of a leader block whose votes are being verified, and
-// what is known of the block with it.
+// checkingSet is a set of a leader block that is being verified, and what is
+// known of the block with it.
 type checkingSet struct {
 	progress *validator.Progress
 	set      *shred.Set
+	parts    int // without a verdict
 }
 
 // keyState is what the node remembers of a slot field.
@@ -369,7 +370,7 @@ func (n *Node) chain(set *shred.Set, own bool) {
 			}
 			continue
 		}
-		n.continueBlock(next)
+		n.continueBlock(next, own)
 	}
 }
 
@@ -494,8 +495,9 @@ func (n *Node) reject(b *validator.Block, err error) {
 	n.report(BlockRejected{Block: b.BlockRef, Err: err})
 }
 
-// continueBlock takes the next set of a leader block.
-func (n *Node) continueBlock(set *shred.Set) {
+// continueBlock takes the next set of a leader block. What the node has made
+// itself just now it does not verify.
+func (n *Node) continueBlock(set *shred.Set, own bool) {
 	if d, ok := n.dead[set.Chained]; ok {
 		n.kill(set, d.err)
 		return
@@ -525,27 +527,33 @@ func (n *Node) continueBlock(set *shred.Set) {
 		n.kill(set, err)
 		return
 	}
-	if txs := n.unverified(p.FreshVotes); len(txs) > 0 {
-		n.checking[set.Root] = checkingSet{&p, set}
-		n.do(Work{VotesJob{Root: set.Root, VoteCheck: validator.VoteCheck{Rule: n.params.SignatureRule, Txs: txs}}})
+	checks := p.Checks(n.unverified(p.FreshVotes))
+	if own || len(checks) == 0 {
+		n.advance(&p, set)
 		return
 	}
-	n.advance(&p, set)
+	n.checking[set.Root] = &checkingSet{&p, set, len(checks)}
+	for _, c := range checks {
+		n.do(Work{LeaderSetJob{Root: set.Root, SetCheck: c}})
+	}
 }
 
-// votesChecked takes the verdict on the votes of a set.
-func (n *Node) votesChecked(ev VotesChecked) {
-	c, ok := n.checking[ev.Root]
-	if !ok {
-		return // pruned meanwhile
+// leaderSetChecked takes the verdict on a part of a set.
+func (n *Node) leaderSetChecked(ev LeaderSetChecked) {
+	c := n.checking[ev.Root]
+	if c == nil {
+		return // pruned meanwhile, or found wrong before
 	}
-	delete(n.checking, ev.Root)
-	if ev.Err != nil {
-		n.kill(c.set, ev.Err)
-		return
-	}
+	c.parts--
 	c.progress.Verified += ev.Verified
-	n.advance(c.progress, c.set)
+	switch {
+	case ev.Err != nil:
+		delete(n.checking, ev.Root)
+		n.kill(c.set, ev.Err)
+	case c.parts == 0:
+		delete(n.checking, ev.Root)
+		n.advance(c.progress, c.set)
+	}
 }
 
 // advance takes a set whose content and votes are right.
@@ -571,7 +579,7 @@ func (n *Node) resume(root ledger.Hash) {
 	waiting := n.waiting[root]
 	delete(n.waiting, root)
 	for _, set := range waiting {
-		n.continueBlock(set)
+		n.continueBlock(set, false)
 	}
 }
 
@@ -688,16 +696,17 @@ func (j UserBlockJob) Run() Event {
 	return UserBlockChecked{Ref: j.Ref, Anchor: j.Anchor, Block: block, Verified: verified, Err: err}
 }
 
-// VotesJob verifies votes of a leader block's set, which has that root.
-type VotesJob struct {
-	validator.VoteCheck
+// LeaderSetJob verifies hashes and votes of a leader block's set, which has
+// that root, or a part of them.
+type LeaderSetJob struct {
+	validator.SetCheck
 	Root ledger.Hash
 }
 
-// Run verifies the signatures.
-func (j VotesJob) Run() Event {
+// Run verifies hashes and signatures.
+func (j LeaderSetJob) Run() Event {
 	verified, err := j.Check()
-	return VotesChecked{Root: j.Root, Verified: verified, Err: err}
+	return LeaderSetChecked{Root: j.Root, Verified: verified, Err: err}
 }
 
 // treeCache keeps the Turbine tree of the epoch asked for last.

@@ -63,7 +63,7 @@ type Node struct {
 	resigned  map[ledger.Hash]ledger.Slot // retransmitters' signatures that verified
 	keys      map[ledger.SlotKey]*keyState
 	progress  map[ledger.Hash]*validator.Progress // by root of the last set taken
-	checking  map[ledger.Hash]checkingSet         // leader sets whose votes are being verified
+	checking  map[ledger.Hash]*checkingSet        // leader sets that are being verified
 	dead      map[ledger.Hash]invalid             // roots of sets of invalid blocks
 	waiting   map[ledger.Hash][]*shred.Set        // leader sets that wait for the one with that root
 	early     []*shred.Set                        // stored sets that wait for the stakes of their epoch
@@ -139,7 +139,7 @@ func New(cfg Config) (*Node, error) {
 		resigned:     make(map[ledger.Hash]ledger.Slot),
 		keys:         make(map[ledger.SlotKey]*keyState),
 		progress:     make(map[ledger.Hash]*validator.Progress),
-		checking:     make(map[ledger.Hash]checkingSet),
+		checking:     make(map[ledger.Hash]*checkingSet),
 		dead:         make(map[ledger.Hash]invalid),
 		waiting:      make(map[ledger.Hash][]*shred.Set),
 		held:         make(map[ledger.UserBlockRef]*heldUserBlock),
@@ -218,8 +218,8 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 		n.loaded(ev.Set)
 	case Assembled:
 		n.assembled(ev)
-	case VotesChecked:
-		n.votesChecked(ev)
+	case LeaderSetChecked:
+		n.leaderSetChecked(ev)
 	case UserBlockChecked:
 		n.userBlockChecked(ev)
 	default:

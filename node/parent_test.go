@@ -19,8 +19,8 @@ func TestParentOfTwoSlots(t *testing.T) {
 	child := c.setsOn(n.Node, parent.Slot+1, parent.BlockRef, parent.LastPoH)
 	liar := c.setsOn(n.Node, parent.Slot+2, ledger.BlockRef{Slot: parent.Slot - 1, ID: parent.ID}, parent.LastPoH)
 	n.Step(c.now, Tick{})
-	n.continueBlock(liar[0])
-	n.continueBlock(child[0])
+	n.continueBlock(liar[0], false)
+	n.continueBlock(child[0], false)
 	for _, w := range n.wants() {
 		if w.key == parent.Slot.Key() && w.id == parent.ID {
 			return

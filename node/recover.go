@@ -48,6 +48,7 @@ type PastBlock struct {
 	Ref     ledger.BlockRef
 	Height  uint64
 	LastPoH ledger.Hash
+	Lag     int // Λ, which bounds the UserBlocks anchored at the block
 	Named   []validator.Named
 }
 
@@ -65,7 +66,7 @@ func (n *Node) rootState() *RootState {
 		s.Stakes[i] = n.schedule.Stakes(n.schedule.Epoch(root.Slot) + uint64(i))
 	}
 	for b := root; b != nil; b = b.Parent {
-		s.History = append(s.History, PastBlock{Ref: b.BlockRef, Height: b.Height, LastPoH: b.LastPoH, Named: b.Named})
+		s.History = append(s.History, PastBlock{Ref: b.BlockRef, Height: b.Height, LastPoH: b.LastPoH, Lag: b.Lag, Named: b.Named})
 	}
 	for i, j := 0, len(s.History)-1; i < j; i, j = i+1, j-1 {
 		s.History[i], s.History[j] = s.History[j], s.History[i]
@@ -94,7 +95,7 @@ func (n *Node) plant(s *RootState, bankHash ledger.Hash) (*validator.Block, erro
 	var root *validator.Block
 	for _, p := range s.History {
 		root = &validator.Block{
-			BlockRef: p.Ref, Parent: root, Height: p.Height, LastPoH: p.LastPoH, Named: p.Named,
+			BlockRef: p.Ref, Parent: root, Height: p.Height, LastPoH: p.LastPoH, Lag: p.Lag, Named: p.Named,
 			Executed: true, Confirmed: true,
 		}
 	}
@@ -194,6 +195,7 @@ func (s *RootState) Append(b []byte) []byte {
 		b = appendRef(b, p.Ref)
 		b = binary.LittleEndian.AppendUint64(b, p.Height)
 		b = append(b, p.LastPoH[:]...)
+		b = appendCount(b, p.Lag)
 		b = appendCount(b, len(p.Named))
 		for _, named := range p.Named {
 			b = ledger.AppendUserBlockEntries(b, []ledger.UserBlockRef{named.Ref})
@@ -244,8 +246,8 @@ func ParseRootState(b []byte) (*RootState, error) {
 		return nil, fmt.Errorf("%w: version", ErrRootState)
 	}
 	s := &RootState{}
-	for range r.count(8 + 32 + 8 + 32 + 4) {
-		p := PastBlock{Ref: r.ref(), Height: r.u64(), LastPoH: r.hash()}
+	for range r.count(8 + 32 + 8 + 32 + 4 + 4) {
+		p := PastBlock{Ref: r.ref(), Height: r.u64(), LastPoH: r.hash(), Lag: int(r.u32())}
 		for range r.count(8 + 2 + 32 + 8) {
 			entry := r.take(8 + 2 + 32)
 			section := r.u64()
@@ -294,6 +296,8 @@ func (r *stateReader) take(n int) []byte {
 	return out
 }
 
+func (r *stateReader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
+
 func (r *stateReader) u64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
 
 func (r *stateReader) hash() ledger.Hash { return ledger.Hash(r.take(32)) }
@@ -304,7 +308,7 @@ func (r *stateReader) ref() ledger.BlockRef {
 
 // count reads the length of a list whose items have size bytes at least.
 func (r *stateReader) count(size int) int {
-	n := int(binary.LittleEndian.Uint32(r.take(4)))
+	n := int(r.u32())
 	if r.err != nil || n > len(r.b)/size {
 		r.err = fmt.Errorf("%w: list too long", ErrRootState)
 		return 0

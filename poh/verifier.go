@@ -47,12 +47,37 @@ func NewVerifier(seed ledger.Hash, hashesPerTick uint64) Verifier {
 // Step verifies the next entry; mixin is nil for a tick. An error is
 // ErrInvalidTickHashCount or ErrInvalidEntryHash, and nothing can follow it.
 func (v *Verifier) Step(numHashes uint64, mixin *ledger.Hash, hash ledger.Hash) error {
-	if !v.counts(numHashes, mixin == nil) {
-		return ErrInvalidTickHashCount
+	c, err := v.Claim(numHashes, mixin, hash)
+	if err == nil {
+		err = c.Verify()
 	}
-	if !VerifyEntry(v.hash, numHashes, mixin, hash) {
+	return err
+}
+
+// Check is an entry whose hash is still to be verified. Checks of one chain
+// do not depend on each other: any number can be verified at once.
+type Check struct {
+	prev, want ledger.Hash
+	mixin      *ledger.Hash
+	NumHashes  uint64 // how many hashes it takes
+}
+
+// Verify makes the hashes. The error is ErrInvalidEntryHash.
+func (c *Check) Verify() error {
+	if !VerifyEntry(c.prev, c.NumHashes, c.mixin, c.want) {
 		return ErrInvalidEntryHash
 	}
+	return nil
+}
+
+// Claim is Step without the hashing: it believes the entry's hash, and
+// returns what must be verified for it to be right. The error is
+// ErrInvalidTickHashCount.
+func (v *Verifier) Claim(numHashes uint64, mixin *ledger.Hash, hash ledger.Hash) (Check, error) {
+	if !v.counts(numHashes, mixin == nil) {
+		return Check{}, ErrInvalidTickHashCount
+	}
+	c := Check{prev: v.hash, want: hash, mixin: mixin, NumHashes: numHashes}
 	v.hash = hash
 	v.hashes += numHashes
 	v.recorded = mixin != nil
@@ -62,7 +87,7 @@ func (v *Verifier) Step(numHashes uint64, mixin *ledger.Hash, hash ledger.Hash) 
 	} else {
 		v.inTick += numHashes
 	}
-	return nil
+	return c, nil
 }
 
 // counts tells whether an entry keeps the number of hashes of its tick: a

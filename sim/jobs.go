@@ -55,7 +55,7 @@ func (j *jobs) run(job node.Job) node.Event {
 		return j.assemble(job)
 	case node.UserBlockJob:
 		return j.check(job)
-	case node.VotesJob:
+	case node.LeaderSetJob:
 		return job.Run()
 	}
 	panic(fmt.Sprintf("sim: job of unknown type %T", job))

@@ -162,7 +162,7 @@ func (t *trace) job(j node.Job) {
 		t.hashes(j.Blockhashes...)
 		t.u64(j.CostMax)
 		t.bool(j.Own)
-	case node.VotesJob:
+	case node.LeaderSetJob:
 		t.tag("votes")
 		t.hashes(j.Root)
 		t.u64(uint64(len(j.Txs)))

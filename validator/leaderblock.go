@@ -51,6 +51,9 @@ type Progress struct {
 	Fresh []Named
 	// FreshVotes are the votes that the last set brought.
 	FreshVotes []Standing
+	// FreshHashes are what of the last set's proof of history is to be
+	// verified, if the rules leave that to the caller.
+	FreshHashes []poh.Check
 	// Verified counts the signatures checked so far. Who checks them itself
 	// adds to it.
 	Verified int
@@ -75,7 +78,7 @@ type Rules struct {
 	// Stakes returns those of an epoch's slot, or nil.
 	Stakes func(ledger.Slot) *consensus.Stakes
 	// Signed tells whether the vote's signatures verify. If it is nil the
-	// caller lets a VoteCheck judge the FreshVotes of every set.
+	// caller lets SetChecks judge the FreshVotes and FreshHashes of every set.
 	Signed func(*ledger.Transaction) bool
 }
 
@@ -111,7 +114,7 @@ func (p *Progress) section() (ledger.UserSlot, error) {
 // Next takes the next set. An error means that the block is invalid, and
 // with it every block that continues this set.
 func (p Progress) Next(set *shred.Set) (Progress, error) {
-	p.Fresh, p.FreshVotes = nil, nil
+	p.Fresh, p.FreshVotes, p.FreshHashes = nil, nil, nil
 	p.roots = append(p.roots[:len(p.roots):len(p.roots)], set.Root)
 	if len(p.roots) > FECSetsMax {
 		return p, ErrTooManySets
@@ -145,6 +148,16 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	return p, nil
 }
 
+// step verifies the next entry, or leaves its hash to the caller.
+func (p *Progress) step(numHashes uint64, mixin *ledger.Hash, hash ledger.Hash) error {
+	if p.rules.Signed != nil {
+		return p.verifier.Step(numHashes, mixin, hash)
+	}
+	c, err := p.verifier.Claim(numHashes, mixin, hash)
+	p.FreshHashes = append(p.FreshHashes, c)
+	return err
+}
+
 func (p *Progress) entries(entries []ledger.Entry) error {
 	for i := range entries {
 		e := &entries[i]
@@ -152,7 +165,7 @@ func (p *Progress) entries(entries []ledger.Entry) error {
 			if p.verifier.Ticks() == p.skipped()+ledger.TicksPerSlot {
 				return ErrTrailing
 			}
-			if err := p.verifier.Step(e.NumHashes, nil, e.Hash); err != nil {
+			if err := p.step(e.NumHashes, nil, e.Hash); err != nil {
 				return err
 			}
 			continue
@@ -161,7 +174,7 @@ func (p *Progress) entries(entries []ledger.Entry) error {
 			return err
 		}
 		mixin := e.Mixin()
-		if err := p.verifier.Step(e.NumHashes, &mixin, e.Hash); err != nil {
+		if err := p.step(e.NumHashes, &mixin, e.Hash); err != nil {
 			return err
 		}
 		for j := range e.Transactions {
@@ -213,7 +226,7 @@ func (p *Progress) marker(m *ledger.Marker) error {
 	}
 	tick := p.verifier.Ticks() + 1
 	mixin := m.Mixin()
-	if err := p.verifier.Step(m.NumHashes, &mixin, m.Hash); err != nil {
+	if err := p.step(m.NumHashes, &mixin, m.Hash); err != nil {
 		return err
 	}
 	switch m.Kind {
@@ -270,15 +283,52 @@ func (p *Progress) name(ref ledger.UserBlockRef, section ledger.UserSlot) error 
 	return nil
 }
 
-// VoteCheck verifies the signatures of votes, which is the dear part of a
-// leader block's check.
-type VoteCheck struct {
-	Rule sigverify.Rule
-	Txs  []ledger.Transaction
+// SetCheck verifies what is dear in a leader block's set: hashes of its proof
+// of history, and signatures of votes. One set can be given to several, in
+// parts.
+type SetCheck struct {
+	Rule   sigverify.Rule
+	Txs    []ledger.Transaction
+	Hashes []poh.Check
 }
 
-// Check returns how many signatures were verified, and an error if one is bad.
-func (c *VoteCheck) Check() (verified int, err error) {
+// hashesPerCheck is about how many hashes of a proof of history one SetCheck
+// is given: some milliseconds' work.
+const hashesPerCheck = 50_000
+
+// Checks divides what is to be verified of a set, the votes in txs and its
+// FreshHashes, into parts that can be verified at once; none if there is
+// nothing.
+func (p *Progress) Checks(txs []ledger.Transaction) []SetCheck {
+	var checks []SetCheck
+	rule := p.rules.Params.SignatureRule
+	if len(txs) > 0 {
+		checks = append(checks, SetCheck{Rule: rule, Txs: txs})
+	}
+	var work uint64
+	for i := range p.FreshHashes {
+		if len(checks) == 0 || work > hashesPerCheck {
+			checks = append(checks, SetCheck{Rule: rule})
+			work = 0
+		}
+		last := &checks[len(checks)-1]
+		last.Hashes = append(last.Hashes, p.FreshHashes[i])
+		work += p.FreshHashes[i].NumHashes
+	}
+	return checks
+}
+
+// Check returns how many signatures were verified, and an error if one of
+// them, or a hash, is wrong.
+func (c *SetCheck) Check() (verified int, err error) {
+	for i := range c.Hashes {
+		if err := c.Hashes[i].Verify(); err != nil {
+			return 0, err
+		}
+	}
+	if len(c.Txs) == 0 {
+		return 0, nil
+	}
 	var items []sigverify.Item
 	for i := range c.Txs {
 		t := &c.Txs[i]

@@ -82,6 +82,8 @@ type Node struct {
 	lastVote VoteMessage
 	votedAt  time.Time
 	isVoter  bool
+	behind   bool             // started late, and may lack blocks that others voted for
+	since    ledger.Slot      // of the start
 	newest   *validator.Block // newest confirmed block that is held
 	rooted   *validator.Block // by the tower
 	final    ledger.Slot
@@ -185,6 +187,8 @@ func New(cfg Config) (*Node, error) {
 	n.collector = turbine.NewCollector(turbine.Limits{UserSetsMax: n.params.FECSetsMax, SetsMax: collectorSetsMax})
 	n.planner = repair.NewPlanner()
 	n.agreement = consensus.NewAgreement(root.BlockRef, root.BankHash, n.epochs)
+	n.since = n.slot()
+	n.behind = n.since > root.Slot+listenSlots
 	n.renewContact()
 	if err := n.restore(cfg.Recovered); err != nil {
 		return nil, err

@@ -254,7 +254,7 @@ func (n *Node) lead() {
 // make and there is a parent, or the time to wait for a better one is over.
 func (n *Node) beginBlock() bool {
 	s := n.slot()
-	if s == 0 || !n.awaitsLead() {
+	if s == 0 || !n.awaitsLead() || !n.caughtUp() {
 		return false
 	}
 	parent := n.buildOn()

@@ -20,6 +20,12 @@ const (
 	// refreshSlots is how many slots after its last vote a voter that has
 	// nothing new to vote for sends the vote again.
 	refreshSlots = 4
+	// listenSlots is how many slots a node that starts late listens before it
+	// votes or makes blocks: all that vote are heard meanwhile.
+	listenSlots = refreshSlots + 2
+	// catchUpSlots is after how many slots it goes on without what it lacks:
+	// those who have that may be gone.
+	catchUpSlots = 64
 )
 
 // ballotBox keeps the newest votes of one account, newest first.
@@ -165,11 +171,40 @@ func (n *Node) vote() {
 		n.refreshVote()
 		return
 	}
+	if !n.caughtUp() {
+		return
+	}
 	n.voteDue = false
 	best := n.votable(n.choice.Best())
 	if n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() {
 		n.castVote(best)
 	}
+}
+
+// caughtUp tells whether a node that started late may vote and make blocks. As
+// long as accounts with more than a third of the stake vote for blocks that it
+// lacks, it would vote for a fork that they have left, and lock itself out.
+func (n *Node) caughtUp() bool {
+	if !n.behind {
+		return true
+	}
+	now := n.slot()
+	stakes := n.epochs.At(now)
+	if stakes == nil || now < n.since+listenSlots {
+		return false
+	}
+	var ahead ledger.Lamports
+	for i := range stakes.Len() {
+		box := n.ballots[stakes.Items[i].VoteAccount]
+		if box == nil || len(box.votes) == 0 {
+			continue
+		}
+		if v := box.votes[0].Vote.Block; v.Slot > n.forks.Root().Slot && n.forks.Block(v) == nil {
+			ahead += stakes.Items[i].Stake
+		}
+	}
+	n.behind = consensus.OneThird(ahead, stakes.Total()) && now < n.since+catchUpSlots
+	return !n.behind
 }
 
 // votable returns the newest block on the fork of a candidate that this node

@@ -74,5 +74,5 @@ func (Met) isEvent()              {}
 func (Executed) isEvent()         {}
 func (Assembled) isEvent()        {}
 func (Loaded) isEvent()           {}
-func (LeaderSetChecked) isEvent()     {}
+func (LeaderSetChecked) isEvent() {}
 func (UserBlockChecked) isEvent() {}

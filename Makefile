@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz sim clean
+.PHONY: help build run test race lint vectors bench fuzz sim kill clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ fuzz: ## run every fuzz target for $FUZZTIME
 
 sim: build ## run one seeded simulation
 	bin/tutti sim --validators 20 --slots 100 --seed 7
+
+KILLS ?= 50
+FAULTS = bin/tutti devnet faults --reset --ledger devnet-ledger $(if $(SEED),--seed $(SEED))
+kill: build ## kill validators of a devnet $KILLS times and check all that they say; SEED=n again
+	$(FAULTS) --kill $(KILLS) --pause 3 --kill-two 2 --kill-all 2
+	$(FAULTS) --kill 2 --control
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -142,5 +144,34 @@ func checkSummary(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("not every node counts: %v, %v, %v", s.SignaturesVerified, s.ProposerEgress, s.UserBlocksRecorded)
 	case s.LatencyMS.Recorded.P50 <= 0 || runtime.GOOS == "linux" && (s.CPUPerTx <= 0 || s.RSSMax <= 0):
 		ts.Fatalf("latency %+v, CPU %v, memory %v", s.LatencyMS, s.CPUPerTx, s.RSSMax)
+	}
+}
+
+// TestFaults kills two validators of a devnet, one after the other, and then
+// one that loses its tower: the checks find nothing wrong, and then they do.
+// How fast the cluster is on this machine is not asked.
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs for half a minute")
+	}
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := func(args ...string) (out string, err error) {
+		cmd := exec.Command(path, append([]string{
+			"devnet", "faults", "--reset", "--ledger", filepath.Join(t.TempDir(), "dev"), "--load", "50",
+		}, args...)...)
+		cmd.Args[0] = "tutti" // TestMain runs the command of that name
+		b, err := cmd.CombinedOutput()
+		return string(b), err
+	}
+	out, err := faults("--kill", "2", "--seed", "983")
+	wrong, slow := strings.Contains(out, "\nWrong: "), strings.Contains(out, "\nSlow: ")
+	if wrong || err != nil && !slow || !strings.Contains(out, "\nChecked: ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err = faults("--kill", "1", "--seed", "674", "--control"); err != nil || !strings.Contains(out, "\nWrong: ") {
+		t.Errorf("control: %v\n%s", err, out)
 	}
 }

@@ -50,8 +50,10 @@ type audit struct {
 	halted  ledger.Slot // newest slot that can be confirmed while too few are up, 0 if enough are
 	longest time.Duration
 
-	violations []string
-	// contradictions counts those of them that are votes against votes.
+	// violations are of what must hold on any machine; slow says when the
+	// cluster did too little in its time.
+	violations, slow []string
+	// contradictions counts the violations that are votes against votes.
 	contradictions int
 }
 
@@ -129,7 +131,7 @@ func (a *audit) confirm(node int, b blockRef, at int64) {
 		gap := time.Duration(at - a.since)
 		a.longest = max(a.longest, gap)
 		if allowed := a.gapAllowed(a.since, at); gap > allowed {
-			a.violated("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed))
+			a.slow = append(a.slow, fmt.Sprintf("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed)))
 		}
 	}
 	a.since = max(a.since, at)

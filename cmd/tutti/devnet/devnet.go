@@ -138,11 +138,11 @@ type run struct {
 	failed  chan error // validators that ended by themselves
 	ended   []error    // what came through failed, and what faults led to
 	group   errgroup.Group
-	said    int // violations that were shown
 
 	mu      sync.Mutex
-	tracker *load.Tracker // under mu
-	audit   *audit        // under mu; nil if there are no faults
+	tracker *load.Tracker                  // under mu
+	audit   *audit                         // under mu; nil if there are no faults
+	said    struct{ violations, slow int } // under mu: of the audit, those that were shown
 }
 
 func (r *run) run(ctx context.Context) (err error) {

@@ -102,8 +102,9 @@ func (r *run) faulty(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.audit
-	if 100*confirmed < shareMin*slots && !f.Control {
-		a.violated("only %d of %d slots are confirmed while one node is down", confirmed, slots)
+	if 100*confirmed < shareMin*slots {
+		a.slow = append(a.slow, fmt.Sprintf("only %d of %d slots are confirmed while one node is down", confirmed, slots))
+		r.sayViolations()
 	}
 	r.display.say("Slots confirmed while one node is down: %d of %d; longest time without: %v", confirmed, slots, round(a.longest))
 	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.votes.count(), len(a.hashes), a.lost)
@@ -116,8 +117,9 @@ func (a *audit) verdict(control bool) error {
 	switch {
 	case control && a.contradictions == 0:
 		return errors.New("nodes voted that had lost their towers, and no vote was found to contradict another")
-	case !control && len(a.violations) > 0:
-		return fmt.Errorf("%d checks failed; the first: %s", len(a.violations), a.violations[0])
+	case !control && len(a.violations)+len(a.slow) > 0:
+		return fmt.Errorf("%d checks failed, and %d times the cluster was too slow; the first: %s",
+			len(a.violations), len(a.slow), append(a.violations, a.slow...)[0])
 	}
 	return nil
 }
@@ -264,8 +266,11 @@ func (r *run) conclude(ctx context.Context) error {
 
 // sayViolations shows what was found since the last time.
 func (r *run) sayViolations() {
-	for _, v := range r.audit.violations[r.said:] {
+	for _, v := range r.audit.violations[r.said.violations:] {
 		r.display.say("Wrong: %s", v)
 	}
-	r.said = len(r.audit.violations)
+	for _, v := range r.audit.slow[r.said.slow:] {
+		r.display.say("Slow: %s", v)
+	}
+	r.said.violations, r.said.slow = len(r.audit.violations), len(r.audit.slow)
 }

@@ -8,7 +8,7 @@ SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 .PHONY: help build run test race lint vectors bench fuzz sim kill clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 build: bin/tutti ## build bin/tutti
 
@@ -48,14 +48,18 @@ fuzz: ## run every fuzz target for $FUZZTIME
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
-sim: build ## run one seeded simulation
-	bin/tutti sim --validators 20 --slots 100 --seed 7
+sim: build ## run 100 seeds of 10 validators and 200 slots with faults
+	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2
 
-KILLS ?= 50
-FAULTS = bin/tutti devnet faults --reset --ledger devnet-ledger $(if $(SEED),--seed $(SEED))
-kill: build ## kill validators of a devnet $KILLS times and check all that they say; SEED=n again
-	$(FAULTS) --kill $(KILLS) --pause 3 --kill-two 2 --kill-all 2
-	$(FAULTS) --kill 2 --control
+SEEDS ?= 1000..1999
+sim-night: build ## the same with the seeds $SEEDS, A..B
+	bin/tutti sim --seeds $(SEEDS) --faults --validators 10 --slots 200 --jobs 2
+
+sim-twice: build ## run 50 validators for 500 slots twice and compare the traces
+	@mkdir -p bin
+	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-1.txt
+	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-2.txt
+	@test "$$(grep ^trace bin/sim-1.txt)" = "$$(grep ^trace bin/sim-2.txt)" || { echo "the traces differ"; exit 1; }
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

@@ -2,117 +2,185 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
-	"tutti/bank"
+	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/invariant"
 	"tutti/ledger"
 	"tutti/node"
+	"tutti/proposer"
+	"tutti/shred"
 )
 
 // Violation is a broken promise of the protocol, with all that is needed to
 // see it again.
 type Violation struct {
-	Seed uint64
-	At   time.Duration // virtual time since the start
-	Node int
-	What string
+	Seed    uint64
+	At      time.Duration // virtual time since the start
+	Node    int
+	Verdict Verdict
+	What    string
 }
 
 // Error says what is broken and how to see it again.
 func (v *Violation) Error() string {
-	return fmt.Sprintf("seed %d, virtual time %v, node %d: %s", v.Seed, v.At, v.Node, v.What)
+	return fmt.Sprintf("seed %d, virtual time %v, node %d: %v: %s", v.Seed, v.At, v.Node, v.Verdict, v.What)
 }
 
 // checker watches what all nodes say and send, and knows better than each of
 // them. It takes nothing from the nodes' insides: blocks are what they report,
 // votes are the bytes that they send, and what a node holds is on its disk.
 type checker struct {
-	nodes []watched
+	genesis *cluster.Genesis
+	ledger  *invariant.Ledger
+	votes   *invariant.Votes
+	nodes   []watched
+	signers signers
 	// prompt says that nothing keeps a vote from following its block at once:
 	// no message is lost, and votes do not wait for execution.
 	prompt bool
 
-	blocks    map[ledger.BlockRef]*seenBlock
-	confirmed chainOf
-	rooted    chainOf
-	processed map[ledger.Signature][]ledger.BlockRef
+	confirmed, rooted invariant.Chain
+	said              map[*invariant.Block]*sayings
+	// made has the id of the block that each signer made under a key.
+	made map[ledger.SlotKey]ledger.Hash
 
 	compared, mismatched int
 }
 
-// seenBlock is a leader block that some node holds.
-type seenBlock struct {
-	node.BlockHeld
-	parent *seenBlock // nil for genesis
-	// bank is its BankHash, once a node has computed it.
-	bank     ledger.Hash
-	banked   bool
-	outcomes [bank.BadNonce + 1]int
-	// Nodes that have confirmed, executed and rooted it.
-	confirmed, executed, rooted int
-}
+// sayings are the nodes that have confirmed, executed and rooted a block.
+type sayings struct{ confirmed, executed, rooted nodeSet }
 
-func (b *seenBlock) at(slot ledger.Slot) *seenBlock {
-	for b != nil && b.Block.Slot > slot {
-		b = b.parent
+// nodeSet is a set of nodes.
+type nodeSet map[int]struct{}
+
+func (s *nodeSet) add(i int) {
+	if *s == nil {
+		*s = make(nodeSet)
 	}
-	return b
+	(*s)[i] = struct{}{}
 }
 
-func (b *seenBlock) descends(a *seenBlock) bool { return b.at(a.Block.Slot) == a }
-
-// watched is what is known of one node.
+// watched is what is known of one node since it started last, and of its
+// votes and shreds since the beginning.
 type watched struct {
+	blocks     map[*invariant.Block]bool    // held
 	userBlocks map[ledger.UserBlockRef]bool // held and well formed
-	complete   map[*seenBlock]bool          // all UserBlocks up to it are held
-	root       *seenBlock
-	tower      []ownVote // oldest first
-	towerRoot  *seenBlock
+	complete   map[*invariant.Block]bool    // all UserBlocks up to it are held
+	root       *invariant.Block
+	confirmed  ledger.Slot
+	final      ledger.Slot
 	last       []byte // the last vote's transaction
-	votes      int
+	// own has the root of each FEC set that the node made, sent the nodes to
+	// which it has sent each shred.
+	own  map[setPlace]ledger.Hash
+	sent map[ledger.Hash]*fanned
 }
 
-// ownVote is a vote that was sent and still locks its sender.
-type ownVote struct {
-	block         *seenBlock
-	confirmations uint8
+// setPlace is the place of a FEC set.
+type setPlace struct {
+	key   ledger.SlotKey
+	index uint32
 }
 
-// chainOf is a set of blocks that must all lie on one chain.
-type chainOf struct{ tip *seenBlock }
-
-// add puts a block in, or tells which block of the set it contradicts.
-func (c *chainOf) add(b *seenBlock) (conflict *seenBlock) {
-	switch {
-	case b.descends(c.tip):
-		c.tip = b
-	case !c.tip.descends(b):
-		return c.tip
-	}
-	return nil
+// fanned says to which nodes the shreds of a set were sent.
+type fanned struct {
+	slot ledger.Slot
+	to   [shred.SetSize][]uint64 // bits
 }
 
-func newChecker(genesis ledger.BlockRef, bankHash ledger.Hash, nodes int, prompt bool) *checker {
-	root := &seenBlock{BlockHeld: node.BlockHeld{Block: genesis, LastPoH: genesis.ID}, bank: bankHash, banked: true}
+func newChecker(g *cluster.Genesis, bankHash ledger.Hash) *checker {
+	l := invariant.New(g, bankHash)
 	c := &checker{
-		nodes:     make([]watched, nodes),
-		prompt:    prompt,
-		blocks:    map[ledger.BlockRef]*seenBlock{genesis: root},
-		confirmed: chainOf{root},
-		rooted:    chainOf{root},
-		processed: make(map[ledger.Signature][]ledger.BlockRef),
+		genesis: g,
+		ledger:  l,
+		votes:   invariant.NewVotes(l),
+		nodes:   make([]watched, len(g.Validators)),
+		signers: signers{schedule: cluster.NewSchedule(g), of: make(map[ledger.SlotKey]ledger.Pubkey)},
+		said:    make(map[*invariant.Block]*sayings),
+		made:    make(map[ledger.SlotKey]ledger.Hash),
 	}
 	for i := range c.nodes {
-		c.nodes[i] = watched{
-			userBlocks: make(map[ledger.UserBlockRef]bool),
-			complete:   map[*seenBlock]bool{root: true},
-			root:       root,
-			towerRoot:  root,
-		}
+		w := &c.nodes[i]
+		w.own = make(map[setPlace]ledger.Hash)
+		w.startAt(l.Root())
 	}
 	return c
+}
+
+// startAt makes a node know nothing but a root.
+func (w *watched) startAt(root *invariant.Block) {
+	w.root = root
+	w.blocks = map[*invariant.Block]bool{root: true}
+	w.userBlocks = make(map[ledger.UserBlockRef]bool)
+	w.complete = map[*invariant.Block]bool{root: true}
+	w.sent = make(map[ledger.Hash]*fanned)
+	w.final = 0
+}
+
+// signers remembers who may sign what.
+type signers struct {
+	schedule *cluster.Schedule
+	of       map[ledger.SlotKey]ledger.Pubkey
+}
+
+func (s *signers) signer(k ledger.SlotKey) ledger.Pubkey {
+	who, ok := s.of[k]
+	if ok {
+		return who
+	}
+	if u, lane := k.User(); !k.IsUser() {
+		who, _ = s.schedule.Leader(k.Slot())
+	} else if lanes := s.schedule.Proposers(u); int(lane) < len(lanes) {
+		who = lanes[lane]
+	}
+	s.of[k] = who
+	return who
+}
+
+func (c *checker) of(b *invariant.Block) *sayings {
+	s := c.said[b]
+	if s == nil {
+		s = &sayings{}
+		c.said[b] = s
+	}
+	return s
+}
+
+// restarted looks at a node that has come back: the BankHash of its root is
+// the one that it had, and a vote that reached its disk counts as sent.
+func (c *checker) restarted(host int, root ledger.BlockRef, bankHash ledger.Hash, disk *store) error {
+	b, err := c.ledger.Block(root)
+	if err != nil {
+		return err
+	}
+	if !b.Executed || b.BankHash != bankHash {
+		return fmt.Errorf("comes back at %v with BankHash %v, not %v", root, bankHash, b.BankHash)
+	}
+	w := &c.nodes[host]
+	w.startAt(b)
+	if disk.tower == nil {
+		return nil
+	}
+	tower, err := consensus.ParseTower(disk.tower)
+	if err != nil {
+		return err
+	}
+	raw := tower.Transaction()
+	if len(raw) == 0 || string(raw) == string(w.last) {
+		return nil
+	}
+	tx, err := ledger.ParseTransaction(raw)
+	if err != nil {
+		return err
+	}
+	vote, err := ledger.ParseVote(&tx)
+	if err != nil {
+		return err
+	}
+	w.last = raw
+	return c.votes.Cast(&vote)
 }
 
 // report looks at what a node tells. The error says what is wrong with it.
@@ -121,103 +189,220 @@ func (c *checker) report(host int, of any) error {
 	switch r := of.(type) {
 	case node.UserBlockHeld:
 		w.userBlocks[r.Block.Ref] = true
-	case node.BlockHeld:
-		return c.held(r)
-	case node.Confirmed:
-		b, err := c.block(r.Block)
-		if err != nil {
+		if err := c.only(ledger.UserKey(r.Block.Ref.U, r.Block.Ref.Lane), r.Block.Ref.ID); err != nil {
 			return err
 		}
-		b.confirmed++
-		if other := c.confirmed.add(b); other != nil {
-			return fmt.Errorf("confirmed %v, but %v is confirmed", b.Block, other.Block)
-		}
+		return c.ledger.HoldUser(r.Block)
+	case node.BlockHeld:
+		return c.held(w, &r)
+	case node.BlockRejected:
+		return fmt.Errorf("rejects %v, which an honest leader made: %w", r.Block, r.Err)
+	case node.Confirmed:
+		return c.confirm(host, r.Block)
 	case node.Rooted:
-		return c.root(w, r.Block)
+		return c.root(host, r.Block)
 	case node.BankComputed:
-		return c.computed(r.Result)
+		return c.computed(host, r)
+	case node.Finalized:
+		if r.Slot <= w.final {
+			return fmt.Errorf("finalised slot %d after slot %d", r.Slot, w.final)
+		}
+		w.final = r.Slot
+		return c.votes.Finalized(r.Slot)
 	case node.Mismatched:
 		return fmt.Errorf("BankHash of slot %d is %v, voter %v has %v", r.Slot, r.Own, r.Voter, r.Other)
+	case node.Equivocated:
+		return fmt.Errorf("has a proof against %v, which is honest", r.Signer)
+	case node.Head:
+		return head(&r)
 	}
 	return nil
 }
 
-func (c *checker) block(ref ledger.BlockRef) (*seenBlock, error) {
-	if b := c.blocks[ref]; b != nil {
-		return b, nil
+// only checks that nobody makes two blocks under one key, not even with a
+// crash between them.
+func (c *checker) only(key ledger.SlotKey, id ledger.Hash) error {
+	if other, ok := c.made[key]; ok && other != id {
+		return fmt.Errorf("holds %v under %v, where there is %v", id, key, other)
 	}
-	return nil, fmt.Errorf("speaks of block %v, which no node holds", ref)
+	c.made[key] = id
+	return nil
 }
 
-// held takes a block. It has the same parent and entries on all nodes.
-func (c *checker) held(r node.BlockHeld) error {
-	if b := c.blocks[r.Block]; b != nil {
-		if b.Parent != r.Parent || b.Height != r.Height || b.LastPoH != r.LastPoH || !slices.Equal(b.Entries, r.Entries) {
-			return fmt.Errorf("block %v is read differently by another node", r.Block)
-		}
-		return nil
+func (c *checker) held(w *watched, r *node.BlockHeld) error {
+	if err := c.only(r.Block.Slot.Key(), r.Block.ID); err != nil {
+		return err
 	}
-	parent, err := c.block(r.Parent)
+	if err := c.ledger.Hold(r.Block, r.Parent, r.Height, r.LastPoH, r.Entries); err != nil {
+		return err
+	}
+	w.blocks[c.ledger.Blocks()[r.Block]] = true
+	return nil
+}
+
+// confirm checks that all confirmed blocks lie on one chain, with the votes
+// for it.
+func (c *checker) confirm(host int, ref ledger.BlockRef) error {
+	b, err := c.ledger.Block(ref)
 	if err != nil {
 		return err
 	}
-	if r.Height != parent.Height+1 {
-		return fmt.Errorf("block %v has height %d on %d", r.Block, r.Height, parent.Height)
+	w := &c.nodes[host]
+	w.confirmed = max(w.confirmed, ref.Slot)
+	c.of(b).confirmed.add(host)
+	if other := c.confirmed.Add(b); other != nil {
+		return fmt.Errorf("confirmed %v, but %v is confirmed", ref, other.Ref)
 	}
-	c.blocks[r.Block] = &seenBlock{BlockHeld: r, parent: parent}
-	return nil
+	return c.votes.Confirmed(b)
 }
 
 // root checks that a node's roots rise along one chain, which is the same for
-// all nodes.
-func (c *checker) root(w *watched, ref ledger.BlockRef) error {
-	b, err := c.block(ref)
+// all nodes, and that of the confirmed blocks.
+func (c *checker) root(host int, ref ledger.BlockRef) error {
+	b, err := c.ledger.Block(ref)
 	if err != nil {
 		return err
 	}
-	if b == w.root || !b.descends(w.root) {
-		return fmt.Errorf("root %v does not follow root %v", ref, w.root.Block)
+	w := &c.nodes[host]
+	if b == w.root || !b.Descends(w.root) {
+		return fmt.Errorf("root %v does not follow root %v", ref, w.root.Ref)
 	}
 	w.root = b
-	b.rooted++
-	if other := c.rooted.add(b); other != nil {
-		return fmt.Errorf("root %v contradicts another node's root %v", ref, other.Block)
+	c.of(b).rooted.add(host)
+	if other := c.rooted.Add(b); other != nil {
+		return fmt.Errorf("root %v contradicts another node's root %v", ref, other.Ref)
+	}
+	if tip := c.confirmed.Tip(); tip != nil && !tip.Descends(b) && !b.Descends(tip) {
+		return fmt.Errorf("root %v contradicts the confirmed %v", ref, tip.Ref)
+	}
+	c.prune(ref.Slot)
+	return nil
+}
+
+// checkerSlots is for how many slots below a root the checker remembers who
+// sent what.
+const checkerSlots = 128
+
+func (c *checker) prune(root ledger.Slot) {
+	if root%16 != 0 {
+		return
+	}
+	floor := root - min(root, checkerSlots)
+	c.votes.Prune(floor)
+	for k := range c.signers.of {
+		if k.Slot() < floor {
+			delete(c.signers.of, k)
+		}
+	}
+	for i := range c.nodes {
+		w := &c.nodes[i]
+		for id, f := range w.sent {
+			if f.slot < root-min(root, 16) {
+				delete(w.sent, id)
+			}
+		}
+		for p := range w.own {
+			if p.key.Slot() < floor {
+				delete(w.own, p)
+			}
+		}
+	}
+}
+
+// computed checks that all nodes compute the same of a block.
+func (c *checker) computed(host int, r node.BankComputed) error {
+	b, fresh, err := c.ledger.Execute(r.Result)
+	if b != nil {
+		c.of(b).executed.add(host)
+	}
+	if err != nil {
+		if b != nil && b.Executed && b.BankHash != r.Result.BankHash {
+			c.mismatched++
+		}
+		return err
+	}
+	if fresh {
+		return c.ledger.Supply(r.Result.View)
+	}
+	c.compared++
+	return nil
+}
+
+// head checks bounds that a node shows.
+func head(h *node.Head) error {
+	switch {
+	case h.Pool > proposer.PoolMax:
+		return fmt.Errorf("%d transactions in the pool", h.Pool)
+	case h.Executed > h.Slot:
+		return fmt.Errorf("head of slot %d, but %d is executed", h.Slot, h.Executed)
 	}
 	return nil
 }
 
-// computed checks that all nodes compute the same of a block, on the same
-// parent, and that no transaction takes effect twice on a fork.
-func (c *checker) computed(r *bank.Result) error {
-	b, err := c.block(r.Ref)
-	if err != nil {
-		return err
+// send checks a message as it leaves a node.
+func (c *checker) send(h *host, e node.Send, f *frame) error {
+	if len(f.raw) > node.MessageSizeMax {
+		return fmt.Errorf("sends %d bytes", len(f.raw))
 	}
-	b.executed++
-	if r.Parent != b.Parent || !b.parent.banked || b.parent.bank != r.ParentBankHash {
-		return fmt.Errorf("BankHash of %v links to %v of %v", r.Ref, r.ParentBankHash, r.Parent)
-	}
-	if b.banked {
-		c.compared++
-		if b.bank != r.BankHash {
-			c.mismatched++
-			return fmt.Errorf("BankHash of %v is %v, another node has %v", r.Ref, r.BankHash, b.bank)
+	switch m := e.Msg.(type) {
+	case node.VoteMessage:
+		if m.Vote.Authority == h.node.Self() {
+			return c.vote(h.index, m, h.disk)
 		}
-		return nil
+	case node.ShredMessage:
+		return c.shred(h, e.To, &m)
 	}
-	b.bank, b.banked = r.BankHash, true
-	for i := range r.Receipts {
-		x := &r.Receipts[i]
-		b.outcomes[x.Outcome]++
-		if !x.Outcome.Processed() {
-			continue
-		}
-		for _, ref := range c.processed[x.Signature] {
-			if b.descends(c.blocks[ref]) {
-				return fmt.Errorf("transaction %v is processed in %v and in %v", x.Signature, ref, r.Ref)
+	return nil
+}
+
+// shred checks that a node makes one block under a key, not before its time
+// and not before it is written down that it begins, and that it gives a shred
+// to nobody twice.
+func (c *checker) shred(h *host, to []ledger.Pubkey, m *node.ShredMessage) error {
+	w := &c.nodes[h.index]
+	key := m.Shred.Key()
+	if c.signers.signer(key) == h.node.Self() {
+		place := setPlace{key, m.Shred.SetIndex()}
+		if root, ok := w.own[place]; !ok {
+			if err := c.begun(h, key); err != nil {
+				return err
 			}
+			w.own[place] = m.Root
+		} else if root != m.Root {
+			return fmt.Errorf("makes another set %d under %v", place.index, key)
 		}
-		c.processed[x.Signature] = append(c.processed[x.Signature], r.Ref)
+	}
+	fan := w.sent[m.Root]
+	if fan == nil {
+		fan = &fanned{slot: key.Slot()}
+		w.sent[m.Root] = fan
+	}
+	bits := &fan.to[m.Shred.Position()]
+	if *bits == nil {
+		*bits = make([]uint64, (len(c.nodes)+63)/64)
+	}
+	for _, k := range to {
+		i := h.sim.index[k]
+		if (*bits)[i/64]&(1<<(i%64)) != 0 {
+			return fmt.Errorf("sends shred %d of %v to node %d again", m.Shred.Index(), key, i)
+		}
+		(*bits)[i/64] |= 1 << (i % 64)
+	}
+	return nil
+}
+
+// begun checks when a node sends the first shred of a set.
+func (c *checker) begun(h *host, key ledger.SlotKey) error {
+	begun, ok := h.disk.begun[key.IsUser()]
+	if !ok || begun < key && begun.Slot() != key.Slot() {
+		return fmt.Errorf("sends shreds of %v before it is durable that it begins", key)
+	}
+	due := c.genesis.Params.SlotTime(c.genesis.T0, key.Slot())
+	if u, _ := key.User(); key.IsUser() {
+		due = c.genesis.Params.TickTime(c.genesis.T0, uint64(u)*ledger.TicksPerUserSlot)
+	}
+	if h.clock().UnixNano() < due {
+		return fmt.Errorf("sends shreds of %v before they are due", key)
 	}
 	return nil
 }
@@ -228,22 +413,24 @@ func (c *checker) vote(host int, m node.VoteMessage, disk *store) error {
 	if string(w.last) == string(m.Tx.Raw()) {
 		return nil // sent again
 	}
-	b, err := c.block(m.Vote.Block)
+	b, err := c.ledger.Block(m.Vote.Block)
 	if err != nil {
 		return err
 	}
-	w.votes++
 	w.last = m.Tx.Raw()
 	if err := saved(m, disk); err != nil {
 		return err
 	}
+	if !w.blocks[b] {
+		return fmt.Errorf("vote for %v, which it does not hold", b.Ref)
+	}
 	if err := w.hasAll(b, disk); err != nil {
 		return err
 	}
-	if err := c.bankOf(b, &m.Vote); err != nil {
-		return err
+	if c.prompt && m.Vote.BankSlot == m.Vote.Block.Slot {
+		return fmt.Errorf("vote for %v waited for its execution", b.Ref)
 	}
-	return w.lockouts(b, &m.Vote)
+	return c.votes.Cast(&m.Vote)
 }
 
 // saved checks that a vote is in the tower on disk (PROTOCOL section 12).
@@ -260,72 +447,20 @@ func saved(m node.VoteMessage, disk *store) error {
 
 // hasAll checks that all UserBlocks that a block and its ancestors name are
 // held, well formed, and on disk (PROTOCOL section 7).
-func (w *watched) hasAll(b *seenBlock, disk *store) error {
-	for x := b; !w.complete[x]; x = x.parent {
+func (w *watched) hasAll(b *invariant.Block, disk *store) error {
+	for x := b; !w.complete[x]; x = x.Parent {
+		if x.Parent == nil {
+			return fmt.Errorf("vote for %v, which is not on the fork from which the node came back", b.Ref)
+		}
 		for _, ref := range x.Entries {
 			if !w.userBlocks[ref] {
-				return fmt.Errorf("vote for %v while UserBlock %v of %v is missing", b.Block, ref, x.Block)
+				return fmt.Errorf("vote for %v while UserBlock %v of %v is missing", b.Ref, ref, x.Ref)
 			}
 			if !disk.holds(ledger.UserKey(ref.U, ref.Lane), ref.ID) {
-				return fmt.Errorf("vote for %v while UserBlock %v of %v is not stored", b.Block, ref, x.Block)
+				return fmt.Errorf("vote for %v while UserBlock %v of %v is not stored", b.Ref, ref, x.Ref)
 			}
 		}
 		w.complete[x] = true
-	}
-	return nil
-}
-
-// bankOf checks what a vote reports: a block of the voted fork, with the
-// BankHash that all nodes have for it.
-func (c *checker) bankOf(b *seenBlock, v *ledger.Vote) error {
-	at := b.at(v.BankSlot)
-	switch {
-	case v.BankSlot > v.Block.Slot || at.Block.Slot != v.BankSlot:
-		return fmt.Errorf("vote for %v reports slot %d, which is not on its fork", b.Block, v.BankSlot)
-	case !at.banked || at.bank != v.BankHash:
-		return fmt.Errorf("vote for %v reports BankHash %v of %v", b.Block, v.BankHash, at.Block)
-	case c.prompt && v.BankSlot == v.Block.Slot:
-		return fmt.Errorf("vote for %v waited for its execution", b.Block)
-	}
-	return nil
-}
-
-// lockouts checks a vote against all votes that the node has sent before, by
-// the rule of FORMATS section 8.
-func (w *watched) lockouts(b *seenBlock, v *ledger.Vote) error {
-	if n := len(w.tower); n > 0 && w.tower[n-1].block.Block.Slot >= v.Block.Slot {
-		return fmt.Errorf("vote for %v after a vote for %v", b.Block, w.tower[n-1].block.Block)
-	}
-	for n := len(w.tower); n > 0; n-- {
-		top := w.tower[n-1]
-		if top.block.Block.Slot+1<<top.confirmations >= v.Block.Slot {
-			break
-		}
-		w.tower = w.tower[:n-1]
-	}
-	if len(w.tower) == consensus.LockoutsMax {
-		w.towerRoot = w.tower[0].block
-		w.tower = slices.Delete(w.tower, 0, 1)
-	}
-	for _, held := range w.tower {
-		if !b.descends(held.block) {
-			return fmt.Errorf("vote for %v is locked out by the vote for %v", b.Block, held.block.Block)
-		}
-	}
-	if !b.descends(w.towerRoot) {
-		return fmt.Errorf("vote for %v does not descend from the root %v", b.Block, w.towerRoot.Block)
-	}
-	w.tower = append(w.tower, ownVote{b, 1})
-	for i := range w.tower {
-		if len(w.tower) > i+int(w.tower[i].confirmations) {
-			w.tower[i].confirmations++
-		}
-	}
-	same := slices.EqualFunc(w.tower, v.Lockouts, func(a ownVote, l ledger.Lockout) bool {
-		return a.block.Block.Slot == l.Slot && a.confirmations == l.Confirmations
-	})
-	if !same || !v.HasRoot || v.Root != w.towerRoot.Block.Slot {
-		return fmt.Errorf("vote for %v has tower %v on root %d, not what its votes make", b.Block, v.Lockouts, v.Root)
 	}
 	return nil
 }

@@ -37,6 +37,14 @@ type Config struct {
 	// Load is how many transactions clients submit, per second of virtual
 	// time.
 	Load int
+	// Faults lets things go wrong, drawn from the seed.
+	Faults bool
+	// Unshared lets each node compute everything itself. Otherwise what two
+	// nodes compute of the same input is computed once; the run is the same,
+	// and much slower.
+	Unshared bool
+	// Story keeps what happened, slot by slot, for Sim.Story.
+	Story bool
 }
 
 // Machine says how long a node's machine takes.
@@ -88,6 +96,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: loss %v, want 0 to 1", ErrConfig, n.Loss)
 	case !inRange(m.Sync) || !inRange(m.Work) || !inRange(m.Execute) || !inRange(m.ExecuteTransaction):
 		return fmt.Errorf("%w: machine %+v", ErrConfig, *m)
+	case c.Faults && c.Slots < faultsSlots:
+		return fmt.Errorf("%w: %d slots, with faults want %d at least", ErrConfig, c.Slots, faultsSlots)
 	case c.Load < 0:
 		return fmt.Errorf("%w: load %d", ErrConfig, c.Load)
 	}

@@ -19,12 +19,19 @@ type host struct {
 	node  *node.Node
 	bank  *bank.Bank
 	disk  *store
+	// down says that the machine has crashed; life counts how often.
+	down bool
+	life int32
+	// skew is what its clock is ahead, slow the factor of its execution.
+	skew time.Duration
+	slow int
 	// wakeAt is when the node wants its next Tick.
 	wakeAt time.Duration
 	// queue has the effects that are not carried out yet, because they stand
 	// behind writing, a save that is not durable.
-	queue   []queued
-	writing []node.Record
+	queue     []queued
+	writing   []node.Record
+	executing bool
 	// blockhash is the last PoH hash of the newest block that the node
 	// reported as confirmed: what its clients use.
 	blockhash ledger.Hash
@@ -36,30 +43,105 @@ type queued struct {
 	frame  *frame
 }
 
-func (s *Sim) newHost(i int, v *cluster.Validator) (*host, error) {
+func (s *Sim) newHost(i int) (*host, error) {
+	h := &host{sim: s, index: i, disk: newStore(), slow: 1, wakeAt: -1, blockhash: s.genesis.Hash()}
+	if s.faults != nil && s.faults.skew != nil {
+		h.skew = s.faults.skew[i]
+	}
+	return h, h.boot()
+}
+
+// boot makes the node from what is on its disk.
+func (h *host) boot() error {
+	s := h.sim
+	recovered := node.Recovered{Tower: h.disk.tower}
+	for _, user := range []bool{false, true} {
+		if k, ok := h.disk.begun[user]; ok {
+			recovered.Begun = append(recovered.Begun, k)
+		}
+	}
 	b, err := bank.New(s.genesis, 1)
+	if saved := h.disk.state; saved != nil {
+		if recovered.State, err = node.ParseRootState(saved.node); err != nil {
+			return fmt.Errorf("node %d: %w", h.index, err)
+		}
+		b, err = bank.Restore(s.genesis, saved.bank, 1)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("bank of node %d: %w", i, err)
+		return fmt.Errorf("bank of node %d: %w", h.index, err)
 	}
-	genesis := ledger.BlockRef{ID: s.genesis.Hash()}
-	view, ok := b.View(genesis)
+	view, ok := b.View(b.Root())
 	if !ok {
-		return nil, fmt.Errorf("bank of node %d: no state of block 0", i)
+		return fmt.Errorf("bank of node %d: no state of block %v", h.index, b.Root())
 	}
+	i := h.index
 	n, err := node.New(node.Config{
 		Genesis:     s.genesis,
 		Identity:    s.cfg.keypair("identity", i),
-		VoteAccount: v.VoteAccount,
+		VoteAccount: s.genesis.Validators[i].VoteAccount,
 		Contact:     cluster.Contact{Addr: fmt.Sprintf("10.%d.%d.%d:8000", i>>16, i>>8&255, i&255)},
-		Rand:        s.cfg.random("node", i),
+		Rand:        s.cfg.random("node", i+ValidatorsMax*int(h.life)),
+		Recovered:   recovered,
 		Bank:        view,
-		Now:         s.clock(),
+		Now:         h.clock(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("node %d: %w", i, err)
+		return fmt.Errorf("node %d: %w", i, err)
 	}
-	return &host{sim: s, index: i, node: n, bank: b, disk: newStore(), wakeAt: -1, blockhash: genesis.ID}, nil
+	h.node, h.bank = n, b
+	return nil
 }
+
+// crash stops the machine at once. What it was writing may or may not have
+// reached the disk.
+func (h *host) crash() {
+	s := h.sim
+	rng := s.cfg.random("crash", h.index+ValidatorsMax*int(h.life))
+	h.life++
+	h.down = true
+	if rng.IntN(2) == 0 {
+		h.disk.write(h.writing)
+	}
+	h.disk.crash(s.now, rng)
+	h.node, h.bank, h.queue, h.writing, h.executing = nil, nil, nil, nil, false
+	h.wakeAt = -1
+	s.counts.crashes++
+}
+
+// restart brings the machine back with what was durable.
+func (h *host) restart() error {
+	s := h.sim
+	h.down = false
+	if err := h.boot(); err != nil {
+		return err
+	}
+	hash, _ := h.bank.BankHash(h.bank.Root())
+	if err := s.check.restarted(h.index, h.bank.Root(), hash, h.disk); err != nil {
+		return err
+	}
+	if view, ok := h.bank.View(h.bank.Root()); ok {
+		if err := s.check.ledger.Supply(view); err != nil {
+			return err
+		}
+	}
+	for _, set := range h.disk.load() {
+		if err := h.step(node.Loaded{Set: set}); err != nil {
+			return err
+		}
+	}
+	for _, other := range s.hosts {
+		if other == h || other.down {
+			continue
+		}
+		h.later(0, node.Met{Peer: publicKey(s.cfg.keypair("identity", other.index))})
+		other.later(0, node.Met{Peer: h.node.Self()})
+	}
+	h.later(0, node.Tick{})
+	return nil
+}
+
+// clock returns the time as this machine has it.
+func (h *host) clock() time.Time { return h.sim.clock().Add(h.skew) }
 
 // bankHash returns the BankHash of block 0.
 func (h *host) bankHash() ledger.Hash {
@@ -69,12 +151,15 @@ func (h *host) bankHash() ledger.Hash {
 
 // step feeds an event to the node and carries out what follows.
 func (h *host) step(ev node.Event) error {
-	for _, e := range h.node.Step(h.sim.clock(), ev) {
+	if _, ok := ev.(node.Executed); ok {
+		h.executing = false
+	}
+	for _, e := range h.node.Step(h.clock(), ev) {
 		q := queued{effect: e}
 		var raw []byte
 		if send, ok := e.(node.Send); ok {
-			raw = node.EncodeMessage(make([]byte, 0, 1+shred.CodeSize), send.Msg)
-			q.frame = &frame{raw: raw}
+			q.frame = h.sim.frames.of(send.Msg)
+			raw = q.frame.raw
 		}
 		h.sim.trace.effect(h.index, h.sim.now, e, raw)
 		h.queue = append(h.queue, q)
@@ -88,10 +173,10 @@ func (h *host) step(ev node.Event) error {
 
 // schedule sees to it that the node is woken when it wants.
 func (h *host) schedule() {
-	wake := max(h.node.Wake().Sub(h.sim.start), h.sim.now+1)
+	wake := max(h.node.Wake().Sub(h.sim.start)-h.skew, h.sim.now+1)
 	if wake != h.wakeAt {
 		h.wakeAt = wake
-		h.sim.queue.push(item{at: wake, what: woke, host: int32(h.index)})
+		h.sim.queue.push(item{at: wake, what: woke, host: int32(h.index), life: h.life})
 	}
 }
 
@@ -121,16 +206,14 @@ func (h *host) do(e node.Effect, f *frame) error {
 	switch e := e.(type) {
 	case node.Save:
 		if e.Lazy {
-			h.disk.write(e.Records)
+			h.disk.writeLazily(s.now, e.Records)
 			return nil
 		}
 		h.writing = e.Records
-		s.queue.push(item{at: s.now + s.cfg.Machine.Sync, what: durable, host: int32(h.index)})
+		s.queue.push(item{at: s.now + s.cfg.Machine.Sync, what: durable, host: int32(h.index), life: h.life})
 	case node.Send:
-		if vote, ok := e.Msg.(node.VoteMessage); ok && vote.Vote.Authority == h.node.Self() {
-			if err := s.check.vote(h.index, vote, h.disk); err != nil {
-				return err
-			}
+		if err := s.check.send(h, e, f); err != nil {
+			return err
 		}
 		for _, to := range e.To {
 			s.send(h, to, f)
@@ -140,12 +223,19 @@ func (h *host) do(e node.Effect, f *frame) error {
 			s.send(h, e.To, &frame{raw: encodeResponse(response)})
 		}
 	case node.Execute:
+		if h.executing {
+			return fmt.Errorf("gives the executor %v while it has another block", e.Block.Ref)
+		}
+		h.executing = true
 		result, err := h.bank.Execute(e.Block)
 		if err != nil {
 			return fmt.Errorf("execute %v: %w", e.Block.Ref, err)
 		}
 		took := s.cfg.Machine.Execute + time.Duration(len(result.Receipts))*s.cfg.Machine.ExecuteTransaction
-		h.later(took, node.Executed{Result: result})
+		if s.faults != nil && s.faults.slow != nil {
+			took *= time.Duration(s.faults.slow[h.index])
+		}
+		h.later(took*time.Duration(h.slow), node.Executed{Result: result})
 	case node.Work:
 		h.later(s.cfg.Machine.Work, s.jobs.run(e.Job))
 	case node.Root:
@@ -153,6 +243,9 @@ func (h *host) do(e node.Effect, f *frame) error {
 			return fmt.Errorf("root %v: %w", e.Block, err)
 		}
 		h.disk.prune(e.Block.Slot)
+		if e.State != nil {
+			h.disk.writeState(s.now, &savedState{node: e.State, bank: h.bank.Snapshot()})
+		}
 	case node.Dial:
 		// All nodes of a simulation can reach each other.
 	case node.Report:
@@ -178,18 +271,19 @@ func encodeResponse(r repair.Response) []byte {
 
 // later feeds an event to the node after some time.
 func (h *host) later(d time.Duration, ev node.Event) {
-	h.sim.queue.push(item{at: h.sim.now + d, what: happened, host: int32(h.index), event: ev})
+	h.sim.queue.push(item{at: h.sim.now + d, what: happened, host: int32(h.index), life: h.life, event: ev})
 }
 
 // told gives a report to the checker, the summary and the clients.
 func (h *host) told(of any) error {
 	s := h.sim
+	s.story.told(s.now, h.index, of)
 	if err := s.check.report(h.index, of); err != nil {
 		return err
 	}
 	s.counts.report(of)
 	if c, ok := of.(node.Confirmed); ok {
-		h.blockhash = s.check.blocks[c.Block].LastPoH
+		h.blockhash = s.check.ledger.Blocks()[c.Block].LastPoH
 	}
 	return nil
 }

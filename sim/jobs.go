@@ -15,9 +15,10 @@ const jobsSlots = 8
 // two nodes ask for is computed once, and both share the result, which nobody
 // changes. That saves most of the time and memory of a large cluster.
 type jobs struct {
-	sets   map[setInput]*shred.Set
-	blocks map[blockInput]node.UserBlockChecked
-	newest ledger.Slot
+	unshared bool
+	sets     map[setInput]*shred.Set
+	blocks   map[blockInput]node.UserBlockChecked
+	newest   ledger.Slot
 }
 
 // setInput is all that the result of an AssembleJob depends on: any 32 shreds
@@ -40,15 +41,19 @@ type blockInput struct {
 	own         bool
 }
 
-func newJobs() *jobs {
+func newJobs(unshared bool) *jobs {
 	return &jobs{
-		sets:   make(map[setInput]*shred.Set),
-		blocks: make(map[blockInput]node.UserBlockChecked),
+		unshared: unshared,
+		sets:     make(map[setInput]*shred.Set),
+		blocks:   make(map[blockInput]node.UserBlockChecked),
 	}
 }
 
 // run returns the event that comes of a job.
 func (j *jobs) run(job node.Job) node.Event {
+	if j.unshared {
+		return job.Run()
+	}
 	switch job := job.(type) {
 	case node.AssembleJob:
 		j.prune(job.Key.Slot())

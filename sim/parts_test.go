@@ -58,12 +58,13 @@ func TestLatencies(t *testing.T) {
 	cfg := small(1)
 	cfg.Network.Jitter = 0
 	cfg.Network.Nudges = []Nudge{{From: 3, To: 1, By: 5}}
-	n := newNetwork(&cfg)
+	n := newNetwork(&cfg, nil)
 	seen := make(map[time.Duration]bool)
 	for from := range cfg.Validators {
 		for to := range from {
-			there, _ := n.travel(from, to)
-			back, _ := n.travel(to, from)
+			thereAt, _ := n.travel(0, from, to, 1)
+			backAt, _ := n.travel(0, to, from, 1)
+			there, back := thereAt[0], backAt[0]
 			if from == 3 && to == 1 {
 				there -= 5
 			}
@@ -82,16 +83,16 @@ func TestJitterAndLoss(t *testing.T) {
 	for _, loss := range []float64{0, 0.25, 1} {
 		cfg := small(2)
 		cfg.Network.Loss = loss
-		n := newNetwork(&cfg)
+		n := newNetwork(&cfg, nil)
 		const messages = 10_000
 		lost := 0
 		for range messages {
-			took, ok := n.travel(0, 1)
-			if !ok {
+			at, copies := n.travel(0, 0, 1, 1)
+			if copies == 0 {
 				lost++
 				continue
 			}
-			if extra := took - n.link(0, 1).latency; extra < 0 || extra >= cfg.Network.Jitter {
+			if extra := at[0] - n.link(0, 1).latency; extra < 0 || extra >= cfg.Network.Jitter {
 				t.Fatalf("jitter of %v", extra)
 			}
 		}
@@ -142,11 +143,12 @@ func TestEffectsWaitForTheSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := s.hosts[0]
+	h.queue = nil
 	begun := func(k ledger.SlotKey) queued {
 		return queued{effect: node.Save{Records: []node.Record{node.BegunRecord{Key: k}}}}
 	}
 	root := func(slot ledger.Slot) queued {
-		return queued{effect: node.Save{Lazy: true, Records: []node.Record{node.RootRecord{Block: chain(slot)}}}}
+		return queued{effect: node.Save{Lazy: true, Records: []node.Record{node.RootRecord{Block: ledger.BlockRef{Slot: slot}}}}}
 	}
 	h.queue = []queued{root(1), begun(1), root(2), begun(2), root(3)}
 	for want := ledger.Slot(1); want <= 3; want++ {
@@ -179,7 +181,7 @@ func TestJobsShareResults(t *testing.T) {
 	for i := range all {
 		all[i] = made[0].Shred(i)
 	}
-	j := newJobs()
+	j := newJobs(false)
 	for from := 0; from <= shred.SetData; from += 8 {
 		job := node.AssembleJob{Key: made[0].Key, Root: made[0].Root, Shreds: all[from : from+shred.SetData]}
 		got, want := j.run(job).(node.Assembled), job.Run().(node.Assembled)
@@ -194,5 +196,82 @@ func TestJobsShareResults(t *testing.T) {
 	j.prune(3 + jobsSlots)
 	if len(j.sets) != 0 {
 		t.Error("a set of an old slot is kept")
+	}
+}
+
+func TestNetworkFaults(t *testing.T) {
+	cfg := small(5)
+	cfg.Network.Jitter = 0
+	f := &faults{bandwidth: []float64{1e6, 1e6, 1e6, 1e6, 1e6}}
+	n := newNetwork(&cfg, f)
+	latency := n.link(0, 1).latency
+	at, _ := n.travel(0, 0, 1, 1000) // 1 ms up, 1 ms down
+	if at[0] != latency+2*time.Millisecond {
+		t.Errorf("arrives after %v with a latency of %v", at[0], latency)
+	}
+	if at, _ = n.travel(0, 0, 2, 1000); at[0] != n.link(0, 2).latency+3*time.Millisecond {
+		t.Errorf("the second arrives after %v", at[0])
+	}
+	for range 1000 {
+		n.travel(0, 0, 3, 1000)
+	}
+	if _, copies := n.travel(0, 0, 1, 1000); copies != 0 {
+		t.Error("a full queue takes more")
+	}
+	n.link(1, 0).cloggedUntil = time.Second
+	if at, _ = n.travel(0, 1, 0, 1); at[0] < time.Second+latency {
+		t.Errorf("comes through a clog after %v", at[0])
+	}
+	n.link(1, 2).cut = 1
+	if _, copies := n.travel(0, 1, 2, 1); copies != 0 {
+		t.Error("comes through a cut")
+	}
+	n.duplicate = lossThreshold(1)
+	n.reorder = lossThreshold(1)
+	if at, copies := n.travel(0, 2, 1, 1); copies != 2 || at[0] == at[1] {
+		t.Errorf("%d copies at %v", copies, at)
+	}
+}
+
+func TestRegions(t *testing.T) {
+	if oneWay(1, 7) != 107*time.Millisecond || oneWay(7, 1) != oneWay(1, 7) {
+		t.Errorf("Toronto to Sydney takes %v, back %v", oneWay(1, 7), oneWay(7, 1))
+	}
+	for a := range roundTrips {
+		for b := range a {
+			if roundTrips[a][b] <= roundTrips[a][a] {
+				t.Errorf("%s and %s are nearer than zones of a region", regionNames[a], regionNames[b])
+			}
+		}
+	}
+}
+
+// A crash takes nothing away that was synced, and of the rest some.
+func TestCrashOfAStore(t *testing.T) {
+	lost, states := 0, 0
+	for i := range 100 {
+		cfg := small(uint64(i))
+		s := newStore()
+		key := ledger.Slot(10).Key()
+		old := &shred.Set{Key: key, Root: ledger.Hash{1}}
+		young := &shred.Set{Key: key, Index: 32, Root: ledger.Hash{2}}
+		s.writeLazily(0, []node.Record{node.SetRecord{Set: old}})
+		s.writeState(0, &savedState{node: []byte{1}})
+		s.writeLazily(2*unsyncedMax, []node.Record{node.SetRecord{Set: young}})
+		s.write([]node.Record{node.TowerRecord{Bytes: []byte("tower")}, node.BegunRecord{Key: key}})
+		s.writeState(2*unsyncedMax, &savedState{node: []byte{2}})
+		s.crash(2*unsyncedMax, cfg.random("crash", 0))
+		if s.sets[old.Root] == nil || string(s.tower) != "tower" || s.begun[false] != key || s.state == nil {
+			t.Fatal("what was durable is lost")
+		}
+		if sets := s.load(); len(sets) == 1 {
+			lost++
+		} else if sets[0] != old || sets[1] != young {
+			t.Fatalf("sets come back in another order")
+		}
+		states += int(s.state.node[0]) - 1
+	}
+	if lost < 20 || lost > 80 || states < 20 || states > 80 {
+		t.Errorf("of 100 crashes %d lost a set, %d kept a state", lost, states)
 	}
 }

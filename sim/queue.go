@@ -15,6 +15,9 @@ const (
 	happened                // event is fed to the node
 	durable                 // the save that the host waits for is on disk
 	submitted               // the next client transaction is due
+	faulty                  // a fault begins or ends
+	phased                  // chaos begins or ends
+	judged                  // the nodes must have made progress
 )
 
 // item is something that will happen at a virtual time.
@@ -24,9 +27,15 @@ type item struct {
 	what moment
 	host int32 // to whom
 	from int32 // of arrived
-	// frame is set for arrived, event for happened.
+	// life is the host's at the time: what it waited for is lost in a crash.
+	life   int32
+	begins bool // of faulty and phased
+	// One of these is set: for arrived, happened, faulty, phased and judged.
 	frame *frame
 	event node.Event
+	fault *episode
+	phase *phase
+	due   *deadline
 }
 
 func (a *item) before(b *item) bool {

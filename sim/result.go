@@ -35,7 +35,11 @@ type Result struct {
 	// Rejected counts UserBlocks and leader blocks that a node found to be
 	// not well formed or invalid; no honest node makes one.
 	Rejected int
-	Trace    ledger.Hash
+	// Crashes counts nodes that went down and came back.
+	Crashes int
+	// Faults says what went wrong on purpose.
+	Faults string
+	Trace  ledger.Hash
 }
 
 // Spread counts blocks of which one node or more says something, and all do.
@@ -55,6 +59,7 @@ type counts struct {
 	submitted, accepted, refused int
 	messages, bytes, items       int
 	repaired, rejected           int
+	crashes                      int
 }
 
 func (c *counts) report(of any) {
@@ -82,30 +87,34 @@ func (s *Sim) result() Result {
 		Submitted: s.counts.submitted, Accepted: s.counts.accepted, Refused: s.counts.refused,
 		Compared: s.check.compared, Mismatched: s.check.mismatched,
 		Messages: s.counts.messages, Bytes: s.counts.bytes, Items: s.counts.items,
-		Repaired: s.counts.repaired, Rejected: s.counts.rejected,
+		Repaired: s.counts.repaired, Rejected: s.counts.rejected, Crashes: s.counts.crashes,
 		Trace: s.trace.hash(),
 	}
+	if s.faults != nil {
+		r.Faults = s.faults.String()
+	}
 	slots := make(map[ledger.Slot]bool)
-	for ref, b := range s.check.blocks {
+	for ref, b := range s.check.ledger.Blocks() {
 		if ref.Slot == 0 {
 			continue
 		}
-		slots[ref.Slot] = true
-		if tip := s.check.confirmed.tip; ref.Slot <= tip.Block.Slot && !tip.descends(b) {
+		if ref.Slot <= s.cfg.Slots {
+			slots[ref.Slot] = true
+		}
+		if tip := s.check.confirmed.Tip(); tip != nil && ref.Slot <= tip.Ref.Slot && !tip.Descends(b) {
 			r.Abandoned++
 		}
-		r.Confirmed.add(b.confirmed, len(s.hosts))
-		r.Executed.add(b.executed, len(s.hosts))
-		r.Rooted.add(b.rooted, len(s.hosts))
-		if b.confirmed > 0 {
-			for i, n := range b.outcomes {
+		said := s.check.of(b)
+		r.Confirmed.add(len(said.confirmed), len(s.hosts))
+		r.Executed.add(len(said.executed), len(s.hosts))
+		r.Rooted.add(len(said.rooted), len(s.hosts))
+		if len(said.confirmed) > 0 {
+			for i, n := range b.Outcomes {
 				r.Outcomes[i] += n
 			}
 		}
 	}
-	for i := range s.check.nodes {
-		r.Votes += s.check.nodes[i].votes
-	}
+	r.Votes = s.check.votes.Count()
 	r.Blocks, r.Skipped = len(slots), r.Slots-len(slots)
 	return r
 }
@@ -128,6 +137,10 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	line("messages", "%d, %.1f MB", r.Messages, float64(r.Bytes)/1e6)
 	line("repaired", "%d shreds", r.Repaired)
 	line("rejected", "%d blocks", r.Rejected)
+	if r.Faults != "" {
+		line("faults", "%s", r.Faults)
+		line("crashes", "%d", r.Crashes)
+	}
 	line("time", "%v virtual in %v real: %.2f virtual seconds per second",
 		r.Virtual, took.Round(time.Millisecond), r.Virtual.Seconds()/took.Seconds())
 	if err := t.Flush(); err != nil {

@@ -13,7 +13,9 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"tutti/cluster"
@@ -42,9 +44,12 @@ type Sim struct {
 	index   map[ledger.Pubkey]int // of hosts, by identity
 	decoder node.Decoder
 	jobs    *jobs
+	frames  frames
 	load    *load
+	faults  *faults // nil: nothing goes wrong
 	check   *checker
 	trace   *trace
+	story   *story // nil: nobody reads it
 	counts  counts
 }
 
@@ -56,13 +61,22 @@ func New(cfg Config) (*Sim, error) {
 	s := &Sim{
 		cfg:     cfg,
 		start:   time.Unix(startUnix, 0).UTC(),
-		network: newNetwork(&cfg),
 		index:   make(map[ledger.Pubkey]int),
 		decoder: node.Decoder{Rule: cfg.Params.SignatureRule},
-		jobs:    newJobs(),
+		jobs:    newJobs(cfg.Unshared),
 		load:    newLoad(&cfg),
 		trace:   newTrace(),
 	}
+	if !cfg.Unshared {
+		s.frames.shared = make(map[shredInput]*frame)
+	}
+	if cfg.Faults {
+		s.faults = drawFaults(&cfg, s.slotAt)
+	}
+	if cfg.Story {
+		s.story = newStory(s.slotOf)
+	}
+	s.network = newNetwork(&cfg, s.faults)
 	validators := s.validators()
 	genesis, err := cluster.NewGenesis(cluster.Options{
 		Params:     cfg.Params,
@@ -76,15 +90,15 @@ func New(cfg Config) (*Sim, error) {
 	}
 	s.genesis = genesis
 	for i := range validators {
-		h, err := s.newHost(i, &validators[i])
+		h, err := s.newHost(i)
 		if err != nil {
 			return nil, err
 		}
 		s.hosts = append(s.hosts, h)
 		s.index[h.node.Self()] = i
 	}
-	prompt := cfg.Network.Loss == 0 && cfg.Params.Execution == cluster.ExecutionAsync
-	s.check = newChecker(ledger.BlockRef{ID: genesis.Hash()}, s.hosts[0].bankHash(), len(s.hosts), prompt)
+	s.check = newChecker(genesis, s.hosts[0].bankHash())
+	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && cfg.Params.Execution == cluster.ExecutionAsync
 	s.begin()
 	return s, nil
 }
@@ -113,6 +127,10 @@ func (s *Sim) begin() {
 			s.queue.push(item{what: happened, host: 0, event: node.Met{Peer: s.hosts[i].node.Self()}})
 		}
 	}
+	if s.faults != nil {
+		s.scheduleFaults()
+	}
+	s.healthy()
 	if s.load.every > 0 {
 		s.queue.push(item{at: s.slotAt(1), what: submitted})
 	}
@@ -120,7 +138,7 @@ func (s *Sim) begin() {
 
 // slotAt returns when a slot begins.
 func (s *Sim) slotAt(slot ledger.Slot) time.Duration {
-	return time.Duration(s.cfg.Params.SlotTime(s.genesis.T0, slot) - s.start.UnixNano())
+	return time.Duration(s.cfg.Params.SlotTime(int64(t0After), slot))
 }
 
 // clock returns the virtual time.
@@ -128,12 +146,12 @@ func (s *Sim) clock() time.Time { return s.start.Add(s.now) }
 
 // Run runs the cluster until one slot after its last one. The error is a Violation
 // if a promise of the protocol was broken.
-func (s *Sim) Run() (Result, error) {
+func (s *Sim) Run() (result Result, err error) {
 	end := s.slotAt(s.cfg.Slots + 2) // for the last block to get around
 	current := int32(0)
 	defer func() {
 		if r := recover(); r != nil {
-			panic(fmt.Sprintf("%v\n\n%v", s.violation(current, "panic"), r))
+			result, err = s.result(), s.violation(current, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
 	for {
@@ -143,6 +161,9 @@ func (s *Sim) Run() (Result, error) {
 		}
 		s.now, current = it.at, it.host
 		if err := s.happen(&it); err != nil {
+			if v, ok := err.(*Violation); ok {
+				return s.result(), v
+			}
 			return s.result(), s.violation(current, err.Error())
 		}
 	}
@@ -151,7 +172,7 @@ func (s *Sim) Run() (Result, error) {
 }
 
 func (s *Sim) violation(host int32, what string) *Violation {
-	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: int(host), What: what}
+	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: int(host), Verdict: Diverged, What: what}
 }
 
 // happen lets an item happen.
@@ -159,23 +180,47 @@ func (s *Sim) happen(it *item) error {
 	s.counts.items++
 	h := s.hosts[it.host]
 	switch it.what {
+	case arrived:
+		if h.down {
+			return nil
+		}
+		msg, ok := s.message(it.frame)
+		if !ok {
+			return fmt.Errorf("sent by node %d: no message", it.from)
+		}
+		return h.step(node.Received{From: s.genesis.Validators[it.from].Identity, Msg: msg})
+	case submitted:
+		return s.submit()
+	case faulty:
+		return s.apply(it.fault, it.begins)
+	case phased:
+		s.turn(it.phase, it.begins)
+		return nil
+	case judged:
+		return s.judge(it.due)
+	}
+	if it.life != h.life || h.down {
+		return nil
+	}
+	switch it.what {
 	case woke:
 		if it.at == h.wakeAt {
 			return h.step(node.Tick{})
 		}
-	case arrived:
-		if msg, ok := it.frame.message(&s.decoder); ok {
-			return h.step(node.Received{From: s.hosts[it.from].node.Self(), Msg: msg})
-		}
-		return fmt.Errorf("sent by node %d: no message", it.from)
 	case happened:
 		return h.step(it.event)
 	case durable:
 		return h.saved()
-	case submitted:
-		return s.submit()
 	}
 	return nil
+}
+
+// message decodes a frame: once for all receivers, if results are shared.
+func (s *Sim) message(f *frame) (node.Message, bool) {
+	if s.cfg.Unshared {
+		f = &frame{raw: bytes.Clone(f.raw)}
+	}
+	return f.message(&s.decoder)
 }
 
 // send puts a frame on the link to a node.
@@ -186,8 +231,9 @@ func (s *Sim) send(from *host, to ledger.Pubkey, f *frame) {
 	}
 	s.counts.messages++
 	s.counts.bytes += len(f.raw)
-	if took, ok := s.network.travel(from.index, i); ok {
-		s.queue.push(item{at: s.now + took, what: arrived, host: int32(i), from: int32(from.index), frame: f})
+	at, copies := s.network.travel(s.now, from.index, i, len(f.raw))
+	for _, at := range at[:copies] {
+		s.queue.push(item{at: at, what: arrived, host: int32(i), from: int32(from.index), frame: f})
 	}
 }
 
@@ -195,12 +241,15 @@ func (s *Sim) send(from *host, to ledger.Pubkey, f *frame) {
 func (s *Sim) submit() error {
 	tx, to := s.load.transfer(len(s.hosts), func(i int) ledger.Hash { return s.hosts[i].blockhash })
 	for _, i := range to {
+		if s.hosts[i].down {
+			continue
+		}
 		s.load.tokens++
+		s.counts.submitted++
 		if err := s.hosts[i].step(node.Submitted{Tx: tx, Token: s.load.tokens}); err != nil {
 			return err
 		}
 	}
-	s.counts.submitted += len(to)
 	if next := s.now + s.load.pause(); next < s.slotAt(s.cfg.Slots+1) {
 		s.queue.push(item{at: next, what: submitted})
 	}

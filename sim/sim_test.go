@@ -137,6 +137,7 @@ func TestConfigErrors(t *testing.T) {
 		"loss":       func(c *Config) { c.Network.Loss = 1.5 },
 		"machine":    func(c *Config) { c.Machine.Sync = -1 },
 		"load":       func(c *Config) { c.Load = -1 },
+		"faults":     func(c *Config) { c.Faults = true },
 		"link":       func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 5}} },
 		"nudged":     func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 1, By: -1}} },
 		"proposers":  func(c *Config) { c.Params.Proposers = 0 },

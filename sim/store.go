@@ -1,8 +1,13 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
 
+	"tutti/bank"
 	"tutti/ledger"
 	"tutti/node"
 	"tutti/shred"
@@ -10,7 +15,10 @@ import (
 
 // storeSlots is how many slots below the root a store keeps, for repair of
 // others.
-const storeSlots = 32
+const storeSlots = 64
+
+// unsyncedMax is how long a lazy save may take to become durable.
+const unsyncedMax = time.Second
 
 type blockKey struct {
 	key ledger.SlotKey
@@ -27,6 +35,25 @@ type store struct {
 	root    ledger.BlockRef
 	// evidence has the proofs of equivocation.
 	evidence map[ledger.SlotKey]node.EvidenceRecord
+	// unsynced is what was written lazily and may not be durable yet, oldest
+	// first.
+	unsynced []unsynced
+	// state is the newest durable state of a root, next the one after it, that
+	// is on its way.
+	state, next *savedState
+	nextAt      time.Duration
+}
+
+// unsynced is a record that a crash may take away.
+type unsynced struct {
+	at     time.Duration
+	record node.Record
+}
+
+// savedState is from where a node goes on after a crash.
+type savedState struct {
+	node []byte // node.RootState
+	bank bank.Snapshot
 }
 
 func newStore() *store {
@@ -62,6 +89,68 @@ func (s *store) write(records []node.Record) {
 			panic(fmt.Sprintf("sim: record of unknown type %T", r))
 		}
 	}
+}
+
+// writeLazily writes records that a crash may take away for a while.
+func (s *store) writeLazily(now time.Duration, records []node.Record) {
+	s.write(records)
+	synced := 0
+	for synced < len(s.unsynced) && s.unsynced[synced].at+unsyncedMax < now {
+		synced++
+	}
+	s.unsynced = slices.Delete(s.unsynced, 0, synced)
+	for _, r := range records {
+		s.unsynced = append(s.unsynced, unsynced{now, r})
+	}
+}
+
+// writeState writes a root's state. It is durable some time later, as a whole
+// or not at all.
+func (s *store) writeState(now time.Duration, state *savedState) {
+	if s.next != nil {
+		s.state = s.next
+	}
+	s.next, s.nextAt = state, now
+}
+
+// crash takes away, at random, what was not durable.
+func (s *store) crash(now time.Duration, rng *rand.Rand) {
+	lost := rng.Float64()
+	if s.next != nil && (s.nextAt+unsyncedMax < now || rng.Float64() >= lost) {
+		s.state = s.next
+	}
+	s.next = nil
+	for _, u := range s.unsynced {
+		if u.at+unsyncedMax < now || rng.Float64() >= lost {
+			continue
+		}
+		switch r := u.record.(type) {
+		case node.SetRecord:
+			delete(s.sets, r.Set.Root)
+			if s.highest[r.Set.Key] == r.Set {
+				delete(s.highest, r.Set.Key)
+			}
+		case node.BlockRecord:
+			delete(s.blocks, blockKey{r.Key, r.ID})
+		case node.EvidenceRecord:
+			delete(s.evidence, r.Key)
+		}
+	}
+	s.unsynced = nil
+}
+
+// load returns all sets in the order in which a node wants them after a
+// crash.
+func (s *store) load() []*shred.Set {
+	sets := make([]*shred.Set, 0, len(s.sets))
+	for _, set := range s.sets {
+		sets = append(sets, set)
+	}
+	slices.SortFunc(sets, func(a, b *shred.Set) int {
+		return cmp.Or(cmp.Compare(a.Key.Slot(), b.Key.Slot()), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Index, b.Index),
+			slices.Compare(a.Root[:], b.Root[:]))
+	})
+	return sets
 }
 
 // prune forgets what lies storeSlots below the root.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -18,14 +19,18 @@ func newSimCommand() *cobra.Command {
 	cfg := sim.DefaultConfig()
 	var (
 		proposers, fanout int
-		execution         string
+		execution, seeds  string
 		nudges            []string
+		jobs              int
 	)
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run a cluster in virtual time from a seed",
-		Long: "Run a cluster of validators in virtual time, in this process, and check what the\n" +
-			"protocol promises at every step. The same flags give the same trace.",
+		Long: `Run a cluster of validators in virtual time, in this process, and check what the
+protocol promises at every step. The same flags give the same trace.
+
+With --seeds A..B one line a seed says what it came to; the exit code is 1 if
+one of them did not pass.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Params = cluster.LocalParams(proposers)
@@ -43,6 +48,16 @@ func newSimCommand() *cobra.Command {
 				}
 				cfg.Network.Nudges = append(cfg.Network.Nudges, nudge)
 			}
+			if seeds != "" {
+				from, to, err := parseSeeds(seeds)
+				if err != nil {
+					return usage("%w", err)
+				}
+				if jobs < 1 {
+					return usage("--jobs %d: want 1 or more", jobs)
+				}
+				return runSeeds(cmd.OutOrStdout(), cfg, from, to, jobs)
+			}
 			return runSim(cmd, cfg)
 		},
 	}
@@ -50,6 +65,11 @@ func newSimCommand() *cobra.Command {
 	f.IntVar(&cfg.Validators, "validators", cfg.Validators, "number of validators")
 	f.Uint64Var((*uint64)(&cfg.Slots), "slots", uint64(cfg.Slots), "slots to run")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "seed of everything random")
+	f.StringVar(&seeds, "seeds", "", "A..B: run all these seeds instead, one line each")
+	f.IntVar(&jobs, "jobs", 2, "seeds to run at a time")
+	f.BoolVar(&cfg.Faults, "faults", false, "let things go wrong, drawn from the seed")
+	f.BoolVar(&cfg.Story, "story", false, "tell what happened, slot by slot")
+	f.BoolVar(&cfg.Unshared, "unshared", false, "let each node compute everything itself: the same run, much slower")
 	f.IntVar(&proposers, "proposers", cfg.Params.Proposers, "proposers at once (N)")
 	f.IntVar(&fanout, "fanout", 0, "Turbine fanout (0: genesis default)")
 	f.StringVar(&execution, "execution", cfg.Params.Execution.String(), "async, or sync to vote only after executing")
@@ -72,10 +92,66 @@ func runSim(cmd *cobra.Command, cfg sim.Config) error {
 	}
 	began := time.Now()
 	result, err := s.Run()
+	if storyErr := s.Story(cmd.OutOrStdout()); err == nil {
+		err = storyErr
+	}
 	if printErr := result.Print(cmd.OutOrStdout(), time.Since(began)); err == nil {
 		err = printErr
 	}
 	return err
+}
+
+// runSeeds runs many seeds and prints a line for each.
+func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
+	if err := cfg.Validate(); err != nil {
+		return usage("%w", err)
+	}
+	cfg.Story = false
+	began := time.Now()
+	var virtual time.Duration
+	passed, failed := 0, 0
+	sim.RunSeeds(cfg, from, to, jobs, func(o sim.Outcome) {
+		r := &o.Result
+		virtual += r.Virtual
+		fmt.Fprintf(out, "seed %d %v: %d blocks, %d skipped, %d abandoned, %d rooted, %d crashes, trace %x, %v",
+			o.Seed, o.Verdict, r.Blocks, r.Skipped, r.Abandoned, r.Rooted.Some, r.Crashes, r.Trace[:4], o.Took.Round(100*time.Millisecond))
+		if r.Faults != "" {
+			fmt.Fprintf(out, "; %s", r.Faults)
+		}
+		fmt.Fprintln(out)
+		if o.Err == nil {
+			passed++
+			return
+		}
+		failed++
+		again := cfg
+		again.Seed = o.Seed
+		fmt.Fprintf(out, "  %v\n  again: %s\n", o.Err, again.Command())
+	})
+	took := time.Since(began)
+	fmt.Fprintf(out, "%v virtual in %v real: %.1f virtual hours per hour\n",
+		virtual.Round(time.Second), took.Round(time.Second), virtual.Seconds()/took.Seconds())
+	fmt.Fprintf(out, "%d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		return fmt.Errorf("%d of %d seeds failed", failed, passed+failed)
+	}
+	return nil
+}
+
+// parseSeeds reads A..B, or one seed.
+func parseSeeds(s string) (from, to uint64, err error) {
+	first, last, ok := strings.Cut(s, "..")
+	if !ok {
+		last = first
+	}
+	from, err = strconv.ParseUint(first, 10, 64)
+	if err == nil {
+		to, err = strconv.ParseUint(last, 10, 64)
+	}
+	if err != nil || from > to {
+		return 0, 0, fmt.Errorf("seeds %q: want A..B", s)
+	}
+	return from, to, nil
 }
 
 // parseNudge reads FROM,TO,NANOSECONDS.

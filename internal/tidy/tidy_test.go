@@ -25,6 +25,7 @@ var layers = [][]string{
 	{"turbine", "repair"},
 	{"proposer", "leader", "validator"},
 	{"node"},
+	{"invariant"},
 	{"live", "sim"},
 	{"rpc"},
 	{"cmd"},

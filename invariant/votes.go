@@ -1,0 +1,242 @@
+package invariant
+
+import (
+	"fmt"
+	"slices"
+
+	"tutti/consensus"
+	"tutti/ledger"
+)
+
+// The switch threshold, FORMATS section 8: 38 %.
+const (
+	switchNum = 38
+	switchDen = 100
+)
+
+// Votes holds an own copy of every vote ever sent, whatever became of its
+// sender since.
+type Votes struct {
+	ledger *Ledger
+	epochs *consensus.Epochs
+	voters map[ledger.Pubkey]*Voter
+	// stake is what voted for exactly a block.
+	stake map[*Block]ledger.Lamports
+}
+
+// Voter is what one account has voted for.
+type Voter struct {
+	tower []cast // that still lock it, oldest first
+	root  *Block // by its own votes
+	told  ledger.Slot
+	// until is the last slot that any vote for a block locked.
+	until map[*Block]ledger.Slot
+	count int
+}
+
+// cast is a vote that still locks its sender.
+type cast struct {
+	block         *Block
+	confirmations uint8
+}
+
+func (c cast) until() ledger.Slot { return c.block.Ref.Slot + 1<<c.confirmations }
+
+// NewVotes returns an empty copy for a ledger.
+func NewVotes(l *Ledger) *Votes {
+	return &Votes{
+		ledger: l,
+		epochs: consensus.NewEpochs(l.schedule),
+		voters: make(map[ledger.Pubkey]*Voter),
+		stake:  make(map[*Block]ledger.Lamports),
+	}
+}
+
+// Count returns how many votes were sent.
+func (v *Votes) Count() (n int) {
+	for _, x := range v.voters {
+		n += x.count
+	}
+	return n
+}
+
+func (v *Votes) voter(account ledger.Pubkey) *Voter {
+	x := v.voters[account]
+	if x == nil {
+		x = &Voter{root: v.ledger.root, until: make(map[*Block]ledger.Slot)}
+		v.voters[account] = x
+	}
+	return x
+}
+
+// Cast takes a new vote and checks it against all votes that its account has
+// sent before (FORMATS section 8), and what it reports.
+func (v *Votes) Cast(vote *ledger.Vote) error {
+	b, err := v.ledger.Block(vote.Block)
+	if err != nil {
+		return err
+	}
+	if err := bankOf(b, vote); err != nil {
+		return err
+	}
+	x := v.voter(vote.Account)
+	if err := v.switches(x, b); err != nil {
+		return err
+	}
+	if err := x.push(b); err != nil {
+		return err
+	}
+	if err := x.matches(b, vote); err != nil {
+		return err
+	}
+	x.count++
+	v.weigh(b, vote.Account)
+	return nil
+}
+
+// bankOf checks what a vote reports: a block of the voted fork, with the
+// BankHash that all nodes have for it.
+func bankOf(b *Block, v *ledger.Vote) error {
+	at := b.At(v.BankSlot)
+	switch {
+	case v.BankSlot > v.Block.Slot || at == nil || at.Ref.Slot != v.BankSlot:
+		return fmt.Errorf("vote for %v reports slot %d, which is not on its fork", b.Ref, v.BankSlot)
+	case !at.Executed || at.BankHash != v.BankHash:
+		return fmt.Errorf("vote for %v reports BankHash %v of %v", b.Ref, v.BankHash, at.Ref)
+	}
+	return nil
+}
+
+// push lets the account vote for a block by the rules of lockouts.
+func (x *Voter) push(b *Block) error {
+	if n := len(x.tower); n > 0 && x.tower[n-1].block.Ref.Slot >= b.Ref.Slot {
+		return fmt.Errorf("vote for %v after a vote for %v", b.Ref, x.tower[n-1].block.Ref)
+	}
+	for n := len(x.tower); n > 0 && x.tower[n-1].until() < b.Ref.Slot; n-- {
+		x.tower = x.tower[:n-1]
+	}
+	if len(x.tower) == consensus.LockoutsMax {
+		x.root = x.tower[0].block
+		x.tower = slices.Delete(x.tower, 0, 1)
+	}
+	for _, held := range x.tower {
+		if !b.Descends(held.block) {
+			return fmt.Errorf("vote for %v is locked out by the vote for %v", b.Ref, held.block.Ref)
+		}
+	}
+	if !b.Descends(x.root) {
+		return fmt.Errorf("vote for %v does not descend from the root %v", b.Ref, x.root.Ref)
+	}
+	x.tower = append(x.tower, cast{b, 1})
+	for i := range x.tower {
+		if len(x.tower) > i+int(x.tower[i].confirmations) {
+			x.tower[i].confirmations++
+		}
+		held := x.tower[i]
+		x.until[held.block] = max(x.until[held.block], held.until())
+	}
+	return nil
+}
+
+// matches checks that a vote shows the tower that its votes make, as far as
+// it lies above both roots: a node that comes back from its disk may know a
+// newer root than its tower did.
+func (x *Voter) matches(b *Block, v *ledger.Vote) error {
+	at := b.At(v.Root)
+	if !v.HasRoot || at == nil || at.Ref.Slot != v.Root || v.Root < x.told {
+		return fmt.Errorf("vote for %v has root %d, which its fork has not, after %d", b.Ref, v.Root, x.told)
+	}
+	x.told = v.Root
+	floor := max(v.Root, x.root.Ref.Slot)
+	own := slices.Clone(x.tower)
+	own = slices.DeleteFunc(own, func(c cast) bool { return c.block.Ref.Slot <= floor })
+	shown := slices.Clone(v.Lockouts)
+	shown = slices.DeleteFunc(shown, func(l ledger.Lockout) bool { return l.Slot <= floor })
+	same := slices.EqualFunc(own, shown, func(c cast, l ledger.Lockout) bool {
+		return c.block.Ref.Slot == l.Slot && c.confirmations == l.Confirmations
+	})
+	if !same {
+		return fmt.Errorf("vote for %v has tower %v on root %d, not what its votes make", b.Ref, v.Lockouts, v.Root)
+	}
+	return nil
+}
+
+// switches checks that an account leaves the fork of its last vote only if
+// more than 38 % of the stake is locked out of it. All votes ever sent are
+// more than any voter can have seen.
+func (v *Votes) switches(x *Voter, b *Block) error {
+	if len(x.tower) == 0 {
+		return nil
+	}
+	last := x.tower[len(x.tower)-1].block
+	if b.Descends(last) {
+		return nil
+	}
+	stakes := v.epochs.At(b.Ref.Slot)
+	var away ledger.Lamports
+	for i := range stakes.Items {
+		other := v.voters[stakes.Items[i].VoteAccount]
+		if other == nil {
+			continue
+		}
+		for at, until := range other.until {
+			if until >= last.Ref.Slot && !last.Descends(at) && !at.Descends(last) {
+				away += stakes.Items[i].Stake
+				break
+			}
+		}
+	}
+	if !consensus.Exceeds(away, stakes.Total(), switchNum, switchDen) {
+		return fmt.Errorf("vote for %v leaves the fork of the last vote, for %v, but only %d of %d lamports are locked out of it",
+			b.Ref, last.Ref, away, stakes.Total())
+	}
+	return nil
+}
+
+// weigh adds the account's stake to what voted for a block.
+func (v *Votes) weigh(b *Block, account ledger.Pubkey) {
+	stakes := v.epochs.At(b.Ref.Slot)
+	v.stake[b] += stakes.Of(account)
+	if !consensus.TwoThirds(v.stake[b], stakes.Total()) {
+		return
+	}
+	for ; b != nil && !b.certified; b = b.Parent {
+		b.certified = true
+	}
+}
+
+// Confirmed checks that a block which a node calls confirmed is: more than
+// two thirds of the stake voted for it, or for one descendant.
+func (v *Votes) Confirmed(b *Block) error {
+	if !b.certified {
+		return fmt.Errorf("%v is called confirmed without the votes for it", b.Ref)
+	}
+	return nil
+}
+
+// Finalized checks that more than two thirds of the stake has rooted a slot.
+func (v *Votes) Finalized(slot ledger.Slot) error {
+	stakes := v.epochs.At(slot)
+	var rooted ledger.Lamports
+	for i := range stakes.Items {
+		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.told >= slot {
+			rooted += stakes.Items[i].Stake
+		}
+	}
+	if !consensus.TwoThirds(rooted, stakes.Total()) {
+		return fmt.Errorf("slot %d is called finalised with %d of %d lamports behind it", slot, rooted, stakes.Total())
+	}
+	return nil
+}
+
+// Prune forgets votes for blocks that lie below a slot and lock nobody any
+// more.
+func (v *Votes) Prune(slot ledger.Slot) {
+	for _, x := range v.voters {
+		for b, until := range x.until {
+			if b.Ref.Slot < slot && until < slot {
+				delete(x.until, b)
+			}
+		}
+	}
+}

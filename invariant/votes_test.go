@@ -1,0 +1,140 @@
+package invariant
+
+import (
+	"testing"
+
+	"tutti/consensus"
+	"tutti/ledger"
+)
+
+// ballot is a vote as an honest tower makes it.
+func (w *world) ballot(t *consensus.Tower, i int, ref ledger.BlockRef) *ledger.Vote {
+	t.Record(ref)
+	v := &ledger.Vote{Account: account(i), Authority: t.Identity()}
+	t.Fill(v)
+	return v
+}
+
+// voter returns a function that casts votes of an account.
+func (w *world) voter(i int) func(ledger.BlockRef, func(*ledger.Vote)) error {
+	tower := consensus.NewTower(key('i', i), w.Root().Ref)
+	return func(ref ledger.BlockRef, change func(*ledger.Vote)) error {
+		v := w.ballot(tower, i, ref)
+		if change != nil {
+			change(v)
+		}
+		return w.votes.Cast(v)
+	}
+}
+
+func TestVotesUpAChain(t *testing.T) {
+	w := newWorld(t)
+	vote := w.voter(0)
+	for slot := ledger.Slot(1); slot <= 40; slot++ {
+		w.fine(vote(w.ref(slot), nil))
+	}
+	if got := w.votes.voters[account(0)].root.Ref; got != w.ref(9) || w.votes.Count() != 40 {
+		t.Errorf("root %v, want that of 40 votes; %d votes", got, w.votes.Count())
+	}
+	w.votes.Prune(20)
+	w.broken(w.votes.Finalized(9), "finalised with")
+}
+
+// A node that comes back knows a newer root than its tower: settled votes are
+// gone from it, and only those above are compared.
+func TestVotesAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	vote := w.voter(0)
+	for slot := ledger.Slot(1); slot <= 10; slot++ {
+		w.fine(vote(w.ref(slot), nil))
+	}
+	settled := func(v *ledger.Vote) {
+		v.Root, v.Lockouts = 5, v.Lockouts[5:]
+	}
+	w.fine(vote(w.ref(11), settled))
+	w.broken(vote(w.ref(12), nil), "after 5") // the root falls
+}
+
+func TestVoteViolations(t *testing.T) {
+	t.Run("locked out", func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 3 {
+			w.fine(w.voter(i+1)(side, nil))
+		}
+		vote := w.voter(0)
+		w.fine(vote(w.ref(2), nil))
+		w.fine(vote(w.ref(3), nil)) // locks until 5, and 2 until 6
+		w.broken(vote(side, nil), "locked out")
+	})
+	t.Run("switch with proof", func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 2 {
+			w.fine(w.voter(i+1)(side, nil))
+		}
+		vote := w.voter(0)
+		w.fine(vote(w.ref(2), nil)) // locks until 4
+		w.fine(vote(side, nil))
+	})
+	t.Run("switch without proof", func(t *testing.T) {
+		w := newWorld(t)
+		w.fine(w.voter(1)(side, nil)) // a fifth of the stake
+		vote := w.voter(0)
+		w.fine(vote(w.ref(2), nil))
+		w.broken(vote(side, nil), "leaves the fork")
+	})
+	t.Run("switch with expired votes", func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 2 {
+			w.fine(w.voter(i+1)(side, nil)) // locks until 7
+		}
+		vote := w.voter(0)
+		w.fine(vote(w.ref(8), nil))
+		w.broken(vote(side2, nil), "leaves the fork")
+	})
+	t.Run("older vote", func(t *testing.T) {
+		w := newWorld(t)
+		vote := w.voter(0)
+		w.fine(vote(w.ref(2), nil))
+		w.broken(w.voter(0)(w.ref(2), nil), "after a vote")
+	})
+	t.Run("tower that the votes do not make", func(t *testing.T) {
+		w := newWorld(t)
+		w.fine(w.voter(0)(w.ref(1), nil))
+		w.broken(w.voter(0)(w.ref(2), nil), "not what its votes make")
+	})
+	t.Run("root off the fork", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(w.voter(0)(side, func(v *ledger.Vote) { v.Root = 4 }), "which its fork has not")
+	})
+	t.Run("unknown block", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(w.voter(0)(ledger.BlockRef{Slot: 3}, nil), "which no node holds")
+	})
+	t.Run("bank slot above the slot", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(w.voter(0)(w.ref(1), func(v *ledger.Vote) { v.BankSlot = 2 }), "not on its fork")
+	})
+	t.Run("bank slot off the fork", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(w.voter(0)(side, func(v *ledger.Vote) { v.BankSlot = 3 }), "not on its fork")
+	})
+	t.Run("BankHash that nobody has", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(w.voter(0)(w.ref(2), func(v *ledger.Vote) { v.BankSlot = 1 }), "reports BankHash")
+	})
+}
+
+func TestConfirmedNeedsItsVotes(t *testing.T) {
+	w := newWorld(t)
+	b := w.Blocks()[w.ref(2)]
+	for i := range 3 {
+		w.fine(w.voter(i)(w.ref(3), nil))
+		w.broken(w.votes.Confirmed(b), "without the votes")
+	}
+	w.fine(w.voter(3)(w.ref(4), nil)) // 3 of 5 for slot 3, 1 for slot 4
+	w.broken(w.votes.Confirmed(b), "without the votes")
+	w.fine(w.voter(4)(w.ref(3), nil))
+	w.fine(w.votes.Confirmed(b))
+	w.broken(w.votes.Confirmed(w.Blocks()[w.ref(4)]), "without the votes")
+	w.fine(w.votes.Finalized(0))
+}

@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tutti/ledger"
+)
+
+// faulty returns a cluster in which things go wrong.
+func withFaults(seed uint64) Config {
+	cfg := small(seed)
+	cfg.Faults, cfg.Slots = true, faultsSlots
+	return cfg
+}
+
+func TestFaultySeeds(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			cfg := withFaults(seed)
+			if o := RunSeed(cfg); o.Verdict != Pass {
+				t.Errorf("%v\nagain: %s", o.Err, cfg.Command())
+			}
+		})
+	}
+}
+
+// Nothing of the trace depends on what nodes share with each other.
+func TestSharingChangesNothing(t *testing.T) {
+	cfg := withFaults(1)
+	cfg.Validators, cfg.Load = 4, 20
+	shared := run(t, cfg)
+	cfg.Unshared = true
+	if own := run(t, cfg); own != shared {
+		t.Errorf("shared %+v, each its own %+v", shared, own)
+	}
+}
+
+func TestDrawnFaults(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Validators, cfg.Slots = 10, 200
+	var has [kinds]int
+	always := map[string]int{}
+	for cfg.Seed = range 200 {
+		at := func(s ledger.Slot) time.Duration { return time.Duration(s) * 400 * time.Millisecond }
+		f := drawFaults(&cfg, at)
+		if len(f.phases) == 0 {
+			t.Fatalf("seed %d: no chaos", cfg.Seed)
+		}
+		for i, p := range f.phases {
+			if p.end <= p.begin || p.end+healSlots > cfg.Slots || i > 0 && p.begin < f.phases[i-1].end+healSlots {
+				t.Fatalf("seed %d: phases %v", cfg.Seed, f.phases)
+			}
+		}
+		for i := range f.episodes {
+			e := &f.episodes[i]
+			has[e.kind]++
+			inside := false
+			for _, p := range f.phases {
+				inside = inside || e.begin >= at(p.begin) && e.end <= at(p.end)
+			}
+			if !inside || e.end <= e.begin {
+				t.Errorf("seed %d: %v from %v to %v, phases %v", cfg.Seed, e, e.begin, e.end, f.phases)
+			}
+		}
+		for what, on := range map[string]bool{
+			"regions": f.regions != nil, "skew": f.skew != nil, "bandwidth": f.bandwidth != nil, "slow": f.slow != nil,
+			"loss": f.loss > 0, "duplicate": f.duplicate > 0, "reorder": f.reorder > 0,
+		} {
+			if on {
+				always[what]++
+			}
+		}
+	}
+	for k, n := range has {
+		if n < 50 {
+			t.Errorf("%d faults of kind %d in 200 seeds", n, k)
+		}
+	}
+	for what, n := range always {
+		if n < 60 || n > 140 {
+			t.Errorf("%s in %d of 200 seeds", what, n)
+		}
+	}
+}
+
+// A cluster that is cut in two for good makes no progress, and the checks say
+// so; a canary for the checks themselves.
+func TestNoProgressIsNoticed(t *testing.T) {
+	cfg := withFaults(2)
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		for j := range 5 {
+			if i%2 != j%2 {
+				s.network.link(i, j).cut = 1000
+			}
+		}
+	}
+	_, err = s.Run()
+	var v *Violation
+	if !errors.As(err, &v) || v.Verdict != NoProgress {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestSeedsComeInOrder(t *testing.T) {
+	cfg := small(0)
+	cfg.Slots = 2
+	var seeds []uint64
+	RunSeeds(cfg, 3, 8, 2, func(o Outcome) {
+		if o.Verdict != Pass {
+			t.Error(o.Err)
+		}
+		seeds = append(seeds, o.Seed)
+	})
+	if fmt.Sprint(seeds) != "[3 4 5 6 7 8]" {
+		t.Errorf("seeds %v", seeds)
+	}
+	cfg.Validators = 0
+	RunSeeds(cfg, 1, 1, 1, func(o Outcome) {
+		if o.Verdict == Pass || !errors.Is(o.Err, ErrConfig) {
+			t.Errorf("%v: %v", o.Verdict, o.Err)
+		}
+	})
+}
+
+func TestCommandRunsItAgain(t *testing.T) {
+	cfg := withFaults(9)
+	cfg.Network.Loss, cfg.Load = 0.25, 7
+	cfg.Network.Nudges = []Nudge{{1, 2, 3}}
+	want := "tutti sim --seed 9 --validators 5 --slots 88 --load 7 --loss 0.25 --nudge 1,2,3 --faults --story"
+	if got := cfg.Command(); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestStory(t *testing.T) {
+	cfg := withFaults(1)
+	cfg.Story, cfg.Load = true, 10
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := s.Story(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"faults: ", "begins: chaos", "ends: chaos", "slot 1 ", "leader", " held ", " voted ", " confirmed ", " rooted "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the story has no %q:\n%s", want, out.String())
+		}
+	}
+}

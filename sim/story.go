@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tutti/ledger"
+	"tutti/node"
+)
+
+// story keeps what happened in a run, for people to read. A nil story keeps
+// nothing.
+type story struct {
+	slotOf func(time.Duration) ledger.Slot
+	slots  map[ledger.Slot]*chapter
+}
+
+// chapter is what happened in and to one slot.
+type chapter struct {
+	faults []string
+	blocks []*told
+}
+
+// told is what nodes said of one block, and when.
+type told struct {
+	block                          node.BlockHeld
+	held, voted, confirmed, rooted map[int]time.Duration
+	rejected                       []string
+}
+
+func newStory(slotOf func(time.Duration) ledger.Slot) *story {
+	return &story{slotOf: slotOf, slots: make(map[ledger.Slot]*chapter)}
+}
+
+func (s *story) chapter(slot ledger.Slot) *chapter {
+	c := s.slots[slot]
+	if c == nil {
+		c = &chapter{}
+		s.slots[slot] = c
+	}
+	return c
+}
+
+func (s *story) block(ref ledger.BlockRef) *told {
+	c := s.chapter(ref.Slot)
+	for _, b := range c.blocks {
+		if b.block.Block == ref {
+			return b
+		}
+	}
+	b := &told{
+		block: node.BlockHeld{Block: ref},
+		held:  make(map[int]time.Duration), voted: make(map[int]time.Duration),
+		confirmed: make(map[int]time.Duration), rooted: make(map[int]time.Duration),
+	}
+	c.blocks = append(c.blocks, b)
+	return b
+}
+
+// fault notes that a fault begins or ends.
+func (s *story) fault(at time.Duration, what string, begins bool) {
+	if s == nil {
+		return
+	}
+	verb := "ends"
+	if begins {
+		verb = "begins"
+	}
+	c := s.chapter(s.slotOf(at))
+	c.faults = append(c.faults, fmt.Sprintf("%v %s: %s", at.Round(time.Millisecond), verb, what))
+}
+
+// told notes what a node reports.
+func (s *story) told(at time.Duration, host int, of any) {
+	if s == nil {
+		return
+	}
+	switch r := of.(type) {
+	case node.BlockHeld:
+		b := s.block(r.Block)
+		b.block = r
+		first(b.held, host, at)
+	case node.BlockRejected:
+		b := s.block(r.Block)
+		b.rejected = append(b.rejected, fmt.Sprintf("node %d: %v", host, r.Err))
+	case node.Voted:
+		first(s.block(r.Block).voted, host, at)
+	case node.Confirmed:
+		first(s.block(r.Block).confirmed, host, at)
+	case node.Rooted:
+		first(s.block(r.Block).rooted, host, at)
+	}
+}
+
+func first(m map[int]time.Duration, host int, at time.Duration) {
+	if _, ok := m[host]; !ok {
+		m[host] = at
+	}
+}
+
+// Story writes what happened, slot by slot, in the words of the protocol.
+func (s *Sim) Story(w io.Writer) error {
+	if s.story == nil {
+		return nil
+	}
+	var out strings.Builder
+	if s.faults != nil {
+		fmt.Fprintf(&out, "faults: %v\n", s.faults)
+	}
+	last := slices.Max(append(slices.Collect(maps.Keys(s.story.slots)), 0))
+	for slot := ledger.Slot(0); slot <= last; slot++ {
+		c := s.story.slots[slot]
+		if c == nil {
+			c = &chapter{}
+		}
+		for _, f := range c.faults {
+			fmt.Fprintf(&out, "       * %s\n", f)
+		}
+		if slot == 0 {
+			continue
+		}
+		leader := s.index[s.check.signers.signer(slot.Key())]
+		fmt.Fprintf(&out, "slot %-4d leader %d", slot, leader)
+		if s.hosts[leader].down {
+			fmt.Fprint(&out, " (down)")
+		}
+		if len(c.blocks) == 0 {
+			fmt.Fprint(&out, ", no block")
+		}
+		fmt.Fprintln(&out)
+		for _, b := range c.blocks {
+			s.tell(&out, slot, b)
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// tell writes what became of one block.
+func (s *Sim) tell(out *strings.Builder, slot ledger.Slot, b *told) {
+	fmt.Fprintf(out, "       block %x on slot %d, %d UserBlocks, %d votes\n",
+		b.block.Block.ID[:4], b.block.Parent.Slot, len(b.block.Entries), b.block.Votes)
+	for _, what := range b.rejected {
+		fmt.Fprintf(out, "         rejected by %s\n", what)
+	}
+	begin := s.slotAt(slot)
+	for _, x := range []struct {
+		name string
+		by   map[int]time.Duration
+	}{{"held", b.held}, {"voted", b.voted}, {"confirmed", b.confirmed}, {"rooted", b.rooted}} {
+		if len(x.by) == 0 {
+			continue
+		}
+		fmt.Fprintf(out, "         %-9s by %d:", x.name, len(x.by))
+		hosts := slices.Collect(maps.Keys(x.by))
+		slices.SortFunc(hosts, func(a, b int) int {
+			if x.by[a] != x.by[b] {
+				return int(x.by[a] - x.by[b])
+			}
+			return a - b
+		})
+		for _, h := range hosts {
+			fmt.Fprintf(out, " %d+%d", h, (x.by[h]-begin)/time.Millisecond)
+		}
+		fmt.Fprintln(out)
+	}
+}

@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz sim kill clean
+.PHONY: help build run test race lint vectors bench fuzz sim sim-night sim-twice kill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,12 @@ sim-twice: build ## run 50 validators for 500 slots twice and compare the traces
 	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-1.txt
 	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-2.txt
 	@test "$$(grep ^trace bin/sim-1.txt)" = "$$(grep ^trace bin/sim-2.txt)" || { echo "the traces differ"; exit 1; }
+
+KILLS ?= 50
+FAULTS = bin/tutti devnet faults --reset --ledger devnet-ledger $(if $(SEED),--seed $(SEED))
+kill: build ## kill validators of a devnet $KILLS times and check all that they say; SEED=n again
+	$(FAULTS) --kill $(KILLS) --pause 3 --kill-two 2 --kill-all 2
+	$(FAULTS) --kill 2 --control
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

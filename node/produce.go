@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -250,6 +251,10 @@ func (n *Node) lead() {
 	}
 }
 
+// skipMax is how far a block's parent can lie below it: a shred has 16 bits
+// for that. A ledger that has stood still for longer needs another T0.
+const skipMax = math.MaxUint16
+
 // beginBlock starts the block of the running slot, if it is this node's to
 // make and there is a parent, or the time to wait for a better one is over.
 func (n *Node) beginBlock() bool {
@@ -258,7 +263,7 @@ func (n *Node) beginBlock() bool {
 		return false
 	}
 	parent := n.buildOn()
-	if parent.Slot >= s {
+	if parent.Slot >= s || s-parent.Slot > skipMax {
 		return false
 	}
 	if parent.Slot+1 < s && n.seenShred(s-1) && n.tick() < uint64(s)*ledger.TicksPerSlot+n.params.GraceTicks {

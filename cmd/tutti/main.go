@@ -64,6 +64,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newAirdropCommand(),
 		newBalanceCommand(),
+		newBenchCommand(),
 		newDevnetCommand(),
 		newGenesisCommand(),
 		newKeygenCommand(),

@@ -139,10 +139,13 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	before := r.audit.slotAt(from)
 	r.audit.goDown(x.nodes, from)
 	r.mu.Unlock()
-	if err := r.takeDown(x); err != nil {
+	release, err := r.takeDown(x)
+	if err != nil {
 		return 0, 0, err
 	}
-	if !load.Sleep(ctx, x.down) && !x.pause {
+	slept := load.Sleep(ctx, x.down)
+	release()
+	if !slept && !x.pause {
 		return 0, 0, nil
 	}
 	r.mu.Lock()
@@ -176,8 +179,15 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	return confirmed, slots, nil
 }
 
-// takeDown stops the processes of a fault's nodes.
-func (r *run) takeDown(x *fault) error {
+// takeDown stops the processes of a fault's nodes, and holds the ports of
+// those that end until release is called.
+func (r *run) takeDown(x *fault) (release func(), err error) {
+	var held []func()
+	release = func() {
+		for _, f := range held {
+			f()
+		}
+	}
 	for _, i := range x.nodes {
 		p := r.nodes[i].process()
 		signal := syscall.SIGKILL
@@ -187,15 +197,23 @@ func (r *run) takeDown(x *fault) error {
 			p.expected.Store(true)
 		}
 		if err := p.cmd.Process.Signal(signal); err != nil {
-			return fmt.Errorf("%s of %s: %w", x.name, r.nodes[i].name, err)
+			release()
+			return nil, fmt.Errorf("%s of %s: %w", x.name, r.nodes[i].name, err)
 		}
 	}
-	if !x.pause {
-		for _, i := range x.nodes {
-			<-r.nodes[i].process().done
+	for _, i := range x.nodes {
+		if x.pause {
+			break
 		}
+		<-r.nodes[i].process().done
+		f, err := r.nodes[i].holdPorts()
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, f)
 	}
-	return nil
+	return release, nil
 }
 
 // bringUp lets a fault's nodes go on.

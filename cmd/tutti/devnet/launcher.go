@@ -3,6 +3,7 @@ package devnet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -151,6 +152,31 @@ func firstBusy(ports ...int) int {
 		l.Close()
 	}
 	return 0
+}
+
+// holdPorts keeps the ports of a validator that is down from being taken by
+// another process. The sockets answer nobody.
+func (v *validator) holdPorts() (release func(), err error) {
+	var held []io.Closer
+	release = func() {
+		for _, c := range held {
+			_ = c.Close() // nothing was written
+		}
+	}
+	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(v.quic))
+	if err != nil {
+		return release, fmt.Errorf("hold port of %s: %w", v.name, err)
+	}
+	held = append(held, udp)
+	for _, port := range []uint16{v.rpc, v.rpc + 1} {
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(loopback, port)))
+		if err != nil {
+			release()
+			return release, fmt.Errorf("hold port of %s: %w", v.name, err)
+		}
+		held = append(held, l)
+	}
+	return release, nil
 }
 
 // arguments are the validator's command line.

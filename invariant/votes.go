@@ -229,6 +229,41 @@ func (v *Votes) Finalized(slot ledger.Slot) error {
 	return nil
 }
 
+// LockedUntil returns up to which slot an account's own votes keep it from
+// joining more than a third of the stake, which is on another fork by votes
+// that lock as well at that slot; 0 if they do not. A part of a cluster that is
+// cut off can vote itself eight deep into its own fork, which locks it for 256
+// slots.
+func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledger.Slot) {
+	x := v.voters[account]
+	if x == nil {
+		return 0
+	}
+	stakes := v.epochs.At(now)
+	for _, c := range x.tower {
+		if c.until() < now {
+			continue
+		}
+		var against ledger.Lamports
+		for i := range stakes.Items {
+			if other := v.voters[stakes.Items[i].VoteAccount]; other != nil && other.conflicts(c.block, now) {
+				against += stakes.Items[i].Stake
+			}
+		}
+		if consensus.OneThird(against, stakes.Total()) {
+			until = max(until, c.until())
+		}
+	}
+	return until
+}
+
+// conflicts tells whether the account's votes keep it off a block's fork.
+func (x *Voter) conflicts(b *Block, now ledger.Slot) bool {
+	return slices.ContainsFunc(x.tower, func(c cast) bool {
+		return c.until() >= now && !b.Descends(c.block) && !c.block.Descends(b)
+	})
+}
+
 // Prune forgets votes for blocks that lie below a slot and lock nobody any
 // more.
 func (v *Votes) Prune(slot ledger.Slot) {

@@ -138,3 +138,30 @@ func TestConfirmedNeedsItsVotes(t *testing.T) {
 	w.broken(w.votes.Confirmed(w.Blocks()[w.ref(4)]), "without the votes")
 	w.fine(w.votes.Finalized(0))
 }
+
+func TestLockedUntil(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		vote := w.voter(i)
+		for slot := ledger.Slot(2); slot <= 4; slot++ {
+			w.fine(vote(w.ref(slot), nil))
+		}
+	}
+	alone := w.voter(3)
+	w.fine(alone(side, nil))
+	w.fine(alone(side2, nil)) // pops 5
+	for _, test := range []struct {
+		i    int
+		now  ledger.Slot
+		want ledger.Slot
+	}{
+		{3, 9, 11}, // locked until 11; slot 2 of the others, too: until 10
+		{3, 11, 0}, // the others' votes have expired
+		{0, 9, 0},  // a fifth is no third
+		{4, 9, 0},  // has not voted
+	} {
+		if got := w.votes.LockedUntil(account(test.i), test.now); got != test.want {
+			t.Errorf("voter %d in slot %d is locked until %d, want %d", test.i, test.now, got, test.want)
+		}
+	}
+}

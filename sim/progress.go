@@ -64,20 +64,32 @@ func (s *Sim) heal(p *phase) {
 	add(progressSlotsAll, deadline{all: true, roots: roots})
 }
 
-// judge tells whether the nodes have made progress by a deadline.
+// judge tells whether the nodes have made progress by a deadline. Those that
+// their own votes lock out of the others' fork get another one.
 func (s *Sim) judge(d *deadline) error {
 	var with, total ledger.Lamports
-	behind := -1
+	var locked ledger.Slot
+	behind, now := -1, s.slotOf(s.now)
 	for i, v := range s.genesis.Validators {
 		total += v.Stake
 		w := &s.check.nodes[i]
 		if w.confirmed > d.healed && (d.roots == nil || w.root.Ref.Slot > d.roots[i]) {
 			with += v.Stake
-		} else {
-			behind = i
+			continue
 		}
+		if until := s.check.votes.LockedUntil(v.VoteAccount, now-min(now, progressSlots)); until > 0 {
+			locked = max(locked, until)
+			continue
+		}
+		behind = i
 	}
-	if behind < 0 || !d.all && consensus.TwoThirds(with, total) {
+	if !d.all && consensus.TwoThirds(with, total) {
+		return nil
+	}
+	if behind < 0 || !d.all && locked > 0 {
+		if at := max(locked, now) + progressSlots; locked > 0 && at <= s.cfg.Slots {
+			s.queue.push(item{at: s.slotAt(at), what: judged, due: d})
+		}
 		return nil
 	}
 	w := &s.check.nodes[behind]

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit-code": checkExitCode, "ledger": startLedger, "mode": checkMode,
 			"hold-port": holdPort, "run-briefly": runBriefly, "interrupt": interruptAt, "check-summary": checkSummary,
+			"await-devnet": awaitDevnet, "check-report": checkReport,
 		},
 	})
 }

@@ -154,16 +154,13 @@ func (s *sampler) take(x *sample, now int64, level string, status *status) {
 	if level == "recorded" {
 		set(&f.Recorded)
 	}
-	if status != nil {
+	if status != nil && f.Executed == 0 {
 		set(&f.Recorded)
-		if f.Executed == 0 {
-			s.landed += s.counts.levels[s.counts.step(time.Unix(0, f.At))].every
-		}
-		set(&f.Executed)
-		f.Ending = load.OK
+		f.Executed, f.Ending = now, load.OK
 		if len(status.Err) > 0 && string(status.Err) != "null" {
 			f.Ending = load.Failed
 		}
+		s.landed += s.counts.levels[s.counts.step(time.Unix(0, f.At))].every
 	}
 	if f.Executed != 0 && f.Confirmed != 0 || now-f.At > int64(load.LatencyMax) {
 		s.conclude(x)

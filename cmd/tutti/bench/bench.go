@@ -148,14 +148,14 @@ func Run(ctx context.Context, o Options, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	seed, err := c.seed(&o)
+	seed, err := payersSeed(&o)
 	if err != nil {
 		return err
 	}
-	b := &bench{options: &o, cluster: c, seed: seed, steps: load.Steps(o.Rates, o.Duration, o.Pause), out: out}
+	b := &bench{options: &o, network: c, seed: seed, steps: load.Steps(o.Rates, o.Duration, o.Pause)}
 	if o.Devnet == "" {
 		t := newTreasury(c, &o, seed)
-		fmt.Fprintf(errs, "funding %d payers of %s\n", len(t.accounts), t.owner())
+		fmt.Fprintf(errs, "funding %d accounts from %s\n", len(t.accounts), t.owner())
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reclaimTime)
 			defer cancel()
@@ -177,10 +177,9 @@ func Run(ctx context.Context, o Options, out, errs io.Writer) (err error) {
 // bench is a running benchmark.
 type bench struct {
 	options *Options
-	cluster *cluster
+	network *network
 	seed    [32]byte
 	steps   []load.Step
-	out     io.Writer
 	display *display
 }
 
@@ -198,9 +197,9 @@ func (b *bench) run(ctx context.Context) (*Report, error) {
 	counts := newCounts(b.steps)
 	var m meter
 	if o.Devnet != "" {
-		m = newStreams(b.cluster, counts)
+		m = newStreams(b.network, counts)
 	} else {
-		m = newSampler(b.cluster, counts, o.Share)
+		m = newSampler(b.network, counts, o.Share)
 	}
 	// What is under way is followed, and sent, after ctx is done.
 	serving, over := context.WithCancel(context.WithoutCancel(ctx))
@@ -225,14 +224,15 @@ func (b *bench) run(ctx context.Context) (*Report, error) {
 	}
 	counts.begin(start)
 	m.begin(start)
-	senders, waitSenders := b.cluster.senders(serving, m)
+	senders, waitSenders := b.network.senders(serving, m)
 	shown := b.display.follow(loading, start, m)
 	schedule := load.Schedule{Start: start, Steps: b.steps, Share: o.Share}
 	schedule.Run(loading, signed, senders, m)
 	endLoad()
 	waitSigner()
 	<-shown
-	m.end(time.Now())
+	ended := time.Now()
+	m.end(ended)
 	drain := drainTime
 	if ctx.Err() != nil {
 		drain = drainTimeShort
@@ -244,12 +244,15 @@ func (b *bench) run(ctx context.Context) (*Report, error) {
 	waitSenders()
 	<-following
 	m.finish()
-	return newReport(o, b.cluster, counts, start), nil
+	if ctx.Err() != nil {
+		counts.notes = append(counts.notes, fmt.Sprintf("the run was interrupted after %v", ended.Sub(start).Round(time.Second)))
+	}
+	return newReport(o, b.network, counts, start), nil
 }
 
 // sign starts to sign transfers and returns when enough are signed ahead.
 func (b *bench) sign(ctx context.Context) (signed chan load.Transfer, wait func(), err error) {
-	blockhash, err := b.cluster.blockhash(ctx)
+	blockhash, err := b.network.blockhash(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("get a blockhash: %w", err)
 	}
@@ -262,7 +265,7 @@ func (b *bench) sign(ctx context.Context) (signed chan load.Transfer, wait func(
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		source.Sign(ctx, blockhash, b.cluster.blockhash, signed)
+		source.Sign(ctx, blockhash, b.network.blockhash, signed)
 	}()
 	for deadline := time.Now().Add(signTime); len(signed) < cap(signed) && time.Now().Before(deadline); {
 		if !load.Sleep(ctx, pollTime) {
@@ -272,10 +275,10 @@ func (b *bench) sign(ctx context.Context) (signed chan load.Transfer, wait func(
 	return signed, func() { <-done }, nil
 }
 
-// seed returns the one from which the payers' keys come. Without a devnet it
+// payersSeed returns the one from which the payers' keys come. Without a devnet it
 // comes from the key that pays: a later run finds what one that was killed
 // has left on its payers.
-func (c *cluster) seed(o *Options) (seed [32]byte, err error) {
+func payersSeed(o *Options) (seed [32]byte, err error) {
 	if o.Devnet == "" {
 		return ledger.Sum([]byte("tutti bench payers"), o.Key.Seed()), nil
 	}

@@ -136,7 +136,7 @@ func testReport(t *testing.T) *Report {
 	n.method, n.notes = "by hand", []string{"a note </script>"}
 	n.slots = 8
 	n.skip(second, 2)
-	c := &cluster{targets: []target{{load.Node{Name: "v0", RPC: "http://127.0.0.1:1"}, time.Millisecond}}}
+	c := &network{targets: []target{{load.Node{Name: "v0", RPC: "http://127.0.0.1:1"}, time.Millisecond}}}
 	return newReport(&o, c, n, start)
 }
 
@@ -146,7 +146,7 @@ func TestSampler(t *testing.T) {
 	c := newCounts(load.Steps([]int{sampleRate, 10 * sampleRate}, time.Second, 0))
 	start := time.Now()
 	c.begin(start)
-	s := newSampler(&cluster{}, c, load.Share{Of: 2})
+	s := newSampler(&network{}, c, load.Share{Of: 2})
 	if c.levels[0].every != 1 || c.levels[1].every != 5 {
 		t.Errorf("every %d, every %d", c.levels[0].every, c.levels[1].every)
 	}
@@ -201,7 +201,7 @@ func TestTreasuryNeed(t *testing.T) {
 	o := valid()
 	o.Mix = load.Mix{Payers: 10, Prices: load.Prices{0, 1_000_000}}
 	seed := [32]byte{1}
-	whole := newTreasury(&cluster{}, &o, seed)
+	whole := newTreasury(&network{}, &o, seed)
 	if whole.payers != 10 || len(whole.accounts) != 11 {
 		t.Errorf("%d payers, %d accounts", whole.payers, len(whole.accounts))
 	}
@@ -212,7 +212,7 @@ func TestTreasuryNeed(t *testing.T) {
 	seen := map[ledger.Pubkey]bool{}
 	for i := range uint64(3) {
 		o.Share = load.Share{Index: i, Of: 3}
-		for _, a := range newTreasury(&cluster{}, &o, seed).accounts {
+		for _, a := range newTreasury(&network{}, &o, seed).accounts {
 			if seen[a] {
 				t.Errorf("%v is in two shares", a)
 			}

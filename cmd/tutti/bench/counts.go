@@ -65,7 +65,11 @@ func newCounts(steps []load.Step) *counts {
 	return c
 }
 
-func (c *counts) begin(start time.Time) { c.start = start }
+func (c *counts) begin(start time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start = start
+}
 
 // step returns the number of the step in which a time lies, that of the one
 // before in a pause.

@@ -56,7 +56,7 @@ func (s *Step) bars() bars {
 	return b
 }
 
-// Percents are for the table.
+// Accepted returns the share of transfers that a proposer had.
 func (b bars) Accepted() string { return b.Step.percent(b.Step.Accepted) }
 
 // Landed returns the share of transfers that were executed.

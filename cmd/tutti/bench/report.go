@@ -127,7 +127,7 @@ const (
 	lateNote = 50
 )
 
-func newReport(o *Options, c *cluster, n *counts, start time.Time) *Report {
+func newReport(o *Options, c *network, n *counts, start time.Time) *Report {
 	r := &Report{
 		Tool: "tutti " + o.Version, Started: start.UTC().Truncate(time.Millisecond), Method: n.method, Notes: n.notes,
 		Setup: Setup{

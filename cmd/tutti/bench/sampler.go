@@ -24,7 +24,7 @@ const (
 // sampler follows some of the transfers by asking the nodes for their status
 // again and again.
 type sampler struct {
-	cluster *cluster
+	network *network
 	counts  *counts
 	turn    int // of the node that is asked next
 
@@ -51,8 +51,8 @@ type chainHeight struct {
 	Height uint64      `json:"blockHeight"`
 }
 
-func newSampler(c *cluster, counts *counts, share load.Share) *sampler {
-	s := &sampler{cluster: c, counts: counts, numbers: make([]uint64, len(counts.steps)), pending: map[load.TxID]*sample{}}
+func newSampler(c *network, counts *counts, share load.Share) *sampler {
+	s := &sampler{network: c, counts: counts, numbers: make([]uint64, len(counts.steps)), pending: map[load.TxID]*sample{}}
 	counts.method = fmt.Sprintf("up to about %d transfers of a second, by asking the nodes in turn for their status every %v: latencies are too long by up to that", sampleRate, sampleTime)
 	counts.notes = append(counts.notes,
 		"by JSON-RPC nobody sees why a transfer that was recorded changed nothing: duplicates and unpayable ones count as recorded, but not executed",
@@ -92,7 +92,7 @@ func (s *sampler) ask(ctx context.Context) {
 	clear(s.order[n:])
 	s.order = s.order[:n]
 	list := append([]*sample(nil), s.order...)
-	url := s.cluster.urls[s.turn%len(s.cluster.urls)]
+	url := s.network.urls[s.turn%len(s.network.urls)]
 	s.turn++
 	s.mu.Unlock()
 	for len(list) > 0 && ctx.Err() == nil {
@@ -187,7 +187,7 @@ func (s *sampler) conclude(x *sample) {
 // askHeight counts the slots without a block on the confirmed chain.
 func (s *sampler) askHeight(ctx context.Context) {
 	var now chainHeight
-	if s.cluster.call(ctx, "getEpochInfo", `[{"commitment":"confirmed"}]`, &now) != nil {
+	if s.network.call(ctx, "getEpochInfo", `[{"commitment":"confirmed"}]`, &now) != nil {
 		return
 	}
 	s.mu.Lock()

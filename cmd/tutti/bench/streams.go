@@ -22,7 +22,7 @@ const (
 // streams follows every transfer through the event streams of all nodes of a
 // devnet, which it reads on the machine that they run on.
 type streams struct {
-	cluster *cluster
+	network *network
 	counts  *counts
 	// node has the number among all nodes of each target.
 	node []int
@@ -35,9 +35,9 @@ type streams struct {
 	confirmed map[ledger.Slot]struct{}
 }
 
-func newStreams(c *cluster, counts *counts) *streams {
+func newStreams(c *network, counts *counts) *streams {
 	s := &streams{
-		cluster: c, counts: counts, tracker: load.NewTracker(len(c.nodes)),
+		network: c, counts: counts, tracker: load.NewTracker(len(c.nodes)),
 		confirmed: map[ledger.Slot]struct{}{},
 	}
 	for _, t := range c.targets {
@@ -55,7 +55,7 @@ func newStreams(c *cluster, counts *counts) *streams {
 // run implements meter.
 func (s *streams) run(ctx context.Context) {
 	var readers sync.WaitGroup
-	for i, n := range s.cluster.nodes {
+	for i, n := range s.network.nodes {
 		admin := load.NewAdmin(n.Socket)
 		readers.Go(func() {
 			defer admin.Close()
@@ -99,11 +99,11 @@ func (s *streams) end(at time.Time) {
 }
 
 func (s *streams) slotTime() time.Duration {
-	return ledger.TicksPerSlot * s.cluster.genesis.Params.TickDuration
+	return ledger.TicksPerSlot * s.network.genesis.Params.TickDuration
 }
 
 func (s *streams) slotAt(at time.Time) ledger.Slot {
-	return ledger.Slot(max(at.UnixNano()-s.cluster.genesis.T0, 0) / int64(s.slotTime()))
+	return ledger.Slot(max(at.UnixNano()-s.network.genesis.T0, 0) / int64(s.slotTime()))
 }
 
 // Offered implements load.Journal.
@@ -148,7 +148,7 @@ func (s *streams) finish() {
 	for slot := s.first; slot <= last; slot++ {
 		s.counts.slots++
 		if _, ok := s.confirmed[slot]; !ok {
-			s.counts.skip(time.Unix(0, s.cluster.genesis.T0+int64(slot)*int64(s.slotTime())), 1)
+			s.counts.skip(time.Unix(0, s.network.genesis.T0+int64(slot)*int64(s.slotTime())), 1)
 		}
 	}
 	s.counts.mismatches = summary.BankHashMismatches

@@ -35,7 +35,7 @@ const (
 // treasury funds the payers of this generator's share from one account, and
 // brings back what they have left.
 type treasury struct {
-	cluster  *cluster
+	network  *network
 	options  *Options
 	key      ed25519.PrivateKey
 	keys     []ed25519.PrivateKey
@@ -45,8 +45,8 @@ type treasury struct {
 	payers int
 }
 
-func newTreasury(c *cluster, o *Options, seed [32]byte) *treasury {
-	t := &treasury{cluster: c, options: o, key: o.Key}
+func newTreasury(c *network, o *Options, seed [32]byte) *treasury {
+	t := &treasury{network: c, options: o, key: o.Key}
 	add := func(i int) {
 		key := load.PayerKey(seed, uint32(i))
 		t.keys = append(t.keys, key)
@@ -131,7 +131,7 @@ func sol(l ledger.Lamports) float64 { return float64(l) / float64(ledger.Lamport
 
 // pay sends the amounts to the accounts, several in a transaction.
 func (t *treasury) pay(ctx context.Context, to []ledger.Pubkey, amounts []ledger.Lamports) error {
-	blockhash, err := t.cluster.blockhash(ctx)
+	blockhash, err := t.network.blockhash(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func transfer(from, to ledger.Pubkey, amount ledger.Lamports) ledger.Call {
 
 // submit gives a transaction to the first node that takes it.
 func (t *treasury) submit(ctx context.Context, raw []byte) (err error) {
-	for _, url := range t.cluster.urls {
+	for _, url := range t.network.urls {
 		if err = submit(ctx, url, raw); err == nil {
 			return nil
 		}
@@ -215,7 +215,7 @@ func (t *treasury) balances(ctx context.Context, accounts []ledger.Pubkey) (list
 			Value []*struct{ Lamports ledger.Lamports }
 		}
 		params := `[["` + strings.Join(names, `","`) + `"],{"commitment":"processed","encoding":"base64"}]`
-		if err := t.cluster.call(ctx, "getMultipleAccounts", params, &answer); err != nil {
+		if err := t.network.call(ctx, "getMultipleAccounts", params, &answer); err != nil {
 			return nil, err
 		}
 		if len(answer.Value) != len(part) {
@@ -240,7 +240,7 @@ func (t *treasury) reclaim(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reclaim from payers: %w", err)
 		}
-		blockhash, err := t.cluster.blockhash(ctx)
+		blockhash, err := t.network.blockhash(ctx)
 		if err != nil {
 			return fmt.Errorf("reclaim from payers: %w", err)
 		}

@@ -2,6 +2,10 @@ package load
 
 import (
 	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,4 +185,123 @@ func TestSigningGoesOnAndStops(t *testing.T) {
 			t.Errorf("%d blockhashes fetched", fetches)
 		}
 	})
+}
+
+// Shares divide a load exactly: what several generators offer is what one
+// alone would, at the same times, and no payer is in two shares.
+func TestSharesDivideALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steps := Steps([]int{7, 10}, 2*time.Second, time.Second)
+		start := time.Now()
+		due := func(share Share) []time.Duration {
+			j := &dues{start: start}
+			signed := make(chan Transfer, 100)
+			for range cap(signed) {
+				signed <- Transfer{}
+			}
+			schedule := Schedule{start, steps, share}
+			schedule.Run(t.Context(), signed, []chan Transfer{make(chan Transfer, 100)}, j)
+			return j.due
+		}
+		want := due(Whole)
+		if len(want) != 2*7+2*10 || want[14] != 3*time.Second {
+			t.Fatalf("due at %v", want)
+		}
+		var got []time.Duration
+		for i := range uint64(3) {
+			got = append(got, due(Share{i, 3})...)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("shares are due at %v\nthe whole at %v", got, want)
+		}
+	})
+	payers := map[ledger.Pubkey]uint64{}
+	for i := range uint64(3) {
+		s := NewSource([32]byte{1}, Mix{10, HotPermille, Prices{0}}, Share{i, 3})
+		for range 100 {
+			tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{}).Raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if of, ok := payers[tx.Key(0)]; ok && of != i {
+				t.Errorf("payer %v is in shares %d and %d", tx.Key(0), of, i)
+			}
+			payers[tx.Key(0)] = i
+		}
+	}
+	if len(payers) != 10 {
+		t.Errorf("%d payers", len(payers))
+	}
+}
+
+// dues notes when transfers are due.
+type dues struct {
+	start time.Time
+	due   []time.Duration
+}
+
+// Offered implements Journal.
+func (d *dues) Offered(_ *Transfer, due time.Time, _ int) { d.due = append(d.due, due.Sub(d.start)) }
+
+// Unsent implements Journal.
+func (d *dues) Unsent(TxID) {}
+
+func TestHotShares(t *testing.T) {
+	for _, permille := range []uint64{0, 1, 150, 333, 1000} {
+		s := NewSource([32]byte{1}, Mix{4, permille, Prices{0}}, Whole)
+		hot := uint64(0)
+		for range 2000 {
+			tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{}).Raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range tx.NumKeys() {
+				if tx.Key(k) == s.hot {
+					hot++
+				}
+			}
+		}
+		if hot != 2*permille {
+			t.Errorf("%d of 2000 transfers go to the hot account, want %d", hot, 2*permille)
+		}
+	}
+}
+
+func TestParsePrices(t *testing.T) {
+	for text, want := range map[string][2]uint64{
+		"0": {0, 0}, "7": {7, 7}, "0-0": {0, 0}, "1000-256000": {1000, 256_000}, "log:1-1000000": {1, 1_000_000},
+	} {
+		p, err := ParsePrices(text)
+		if err != nil || p[0] != want[0] || p[len(p)-1] != want[1] || !slices.IsSorted(p) {
+			t.Errorf("%s: %v, %v", text, p, err)
+		}
+	}
+	if p, _ := ParsePrices("log:1-1000000"); p[len(p)/2] > 1100 {
+		t.Errorf("half of the prices of log: are above %d", p[len(p)/2])
+	}
+	for _, text := range []string{"", "-", "1-", "-1", "2-1", "log:5", "log:0-5", "x", "1-2-3", "1000000000001"} {
+		if p, err := ParsePrices(text); err == nil {
+			t.Errorf("%q is %v", text, p)
+		}
+	}
+}
+
+func TestNodesFile(t *testing.T) {
+	dir := t.TempDir()
+	want := []Node{{"v0", netip.MustParseAddrPort("127.0.0.1:1"), "http://127.0.0.1:2", filepath.Join(dir, "v0", "admin.sock")}}
+	if err := WriteNodes(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadNodes(dir); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "{}", "[]", `[{"quic":"x"}]`} {
+		if err := os.WriteFile(filepath.Join(dir, NodesFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadNodes(dir); err == nil {
+			t.Errorf("%q is %+v", text, got)
+		}
+	}
 }

@@ -259,3 +259,45 @@ func FuzzReadEvents(f *testing.F) {
 		tracker.Summary()
 	})
 }
+
+// Every fate is told once, with how far the transaction came and why it did
+// not come further.
+func TestTrackerTellsFates(t *testing.T) {
+	s := story{NewTracker(2)}
+	fates := map[int64]Fate{}
+	s.Concluded = func(f *Fate) {
+		if _, ok := fates[f.At/ms]; ok {
+			t.Errorf("told twice: %+v", f)
+		}
+		fates[f.At/ms] = *f
+	}
+	s.Begin(1)
+	for tx := TxID(1); tx <= 6; tx++ {
+		s.offer(tx, int64(tx), 0)
+	}
+	u, missed := UserBlock{U: 2, ID: "u"}, UserBlock{U: 2, Lane: 1, ID: "missed"}
+	s.held(1, 10, u, 1, 2)
+	s.held(1, 10, missed, 3)
+	s.recorded(1, 20, 1, u)
+	s.block(1, 1, "b", u)
+	s.confirmed(1, 30, 1, "b")
+	s.executed(1, 40, 1, "b", "H", outcome{1, bank.Failed})
+	s.Take(0, &Event{Type: "refused", Txs: binary.LittleEndian.AppendUint64(nil, 4), Reason: "pool is full"})
+	s.Unsent(5)
+	s.Unsent(99)
+	s.End(1)
+	s.Summary()
+	for at, want := range map[int64]Fate{
+		1: {Accepted: true, Recorded: 20 * ms, Confirmed: 30 * ms, Executed: 40 * ms, Ending: Failed},
+		2: {Accepted: true, Recorded: 20 * ms, Confirmed: 30 * ms, Ending: Unexecuted},
+		3: {Accepted: true, Ending: Unrecorded},
+		4: {Ending: Refused, Reason: "pool is full"},
+		5: {Ending: Unsent},
+		6: {Ending: Unheard},
+	} {
+		want.At = at * ms
+		if got := fates[at]; got != want {
+			t.Errorf("number %d: %+v\nwant %+v", at, got, want)
+		}
+	}
+}

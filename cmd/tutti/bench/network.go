@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	genesis "tutti/cluster"
+	"tutti/cluster"
 	"tutti/cmd/tutti/load"
 	"tutti/ledger"
 	"tutti/live/endpoint"
@@ -38,19 +38,19 @@ type target struct {
 	rtt time.Duration
 }
 
-// cluster is what a benchmark knows about the nodes.
-type cluster struct {
+// network is what a benchmark knows about the nodes.
+type network struct {
 	urls    []string // JSON-RPC
 	targets []target
 	nodes   []load.Node      // all of a devnet
-	genesis *genesis.Genesis // of a devnet
+	genesis *cluster.Genesis // of a devnet
 	key     ed25519.PrivateKey
 }
 
 // connect finds the nodes, measures how far they are, and picks those that
 // transfers go to.
-func connect(ctx context.Context, o *Options) (*cluster, error) {
-	c := &cluster{urls: o.URLs}
+func connect(ctx context.Context, o *Options) (*network, error) {
+	c := &network{urls: o.URLs}
 	var err error
 	if _, c.key, err = ed25519.GenerateKey(nil); err != nil {
 		return nil, fmt.Errorf("make the generator's key: %w", err)
@@ -77,7 +77,7 @@ func connect(ctx context.Context, o *Options) (*cluster, error) {
 	return c, nil
 }
 
-func (c *cluster) openDevnet(dir string) ([]load.Node, error) {
+func (c *network) openDevnet(dir string) ([]load.Node, error) {
 	nodes, err := load.ReadNodes(dir)
 	if err != nil {
 		return nil, setup("%w", err)
@@ -86,7 +86,7 @@ func (c *cluster) openDevnet(dir string) ([]load.Node, error) {
 	if err != nil {
 		return nil, setup("%w", err)
 	}
-	if c.genesis, err = genesis.ParseGenesis(raw); err != nil {
+	if c.genesis, err = cluster.ParseGenesis(raw); err != nil {
 		return nil, setup("%s: %w", dir, err)
 	}
 	c.nodes = nodes
@@ -110,7 +110,7 @@ func resolve(names []string) (nodes []load.Node, err error) {
 
 // discover asks for the cluster's nodes. If nobody tells QUIC addresses,
 // transfers go to the named nodes by JSON-RPC.
-func (c *cluster) discover(ctx context.Context) (nodes []load.Node) {
+func (c *network) discover(ctx context.Context) (nodes []load.Node) {
 	for _, url := range c.urls {
 		var list []struct {
 			Pubkey  string
@@ -136,7 +136,7 @@ func (c *cluster) discover(ctx context.Context) (nodes []load.Node) {
 }
 
 // measure keeps the nodes that answer.
-func (c *cluster) measure(ctx context.Context, nodes []load.Node) error {
+func (c *network) measure(ctx context.Context, nodes []load.Node) error {
 	times := make([]time.Duration, len(nodes))
 	failures := make([]error, len(nodes))
 	var wait sync.WaitGroup
@@ -156,7 +156,7 @@ func (c *cluster) measure(ctx context.Context, nodes []load.Node) error {
 }
 
 // roundTrip returns the time of the fastest of some requests to a node.
-func (c *cluster) roundTrip(ctx context.Context, n *load.Node) (fastest time.Duration, err error) {
+func (c *network) roundTrip(ctx context.Context, n *load.Node) (fastest time.Duration, err error) {
 	for i := range dials {
 		start := time.Now()
 		if err := c.greet(ctx, n); err != nil {
@@ -170,7 +170,7 @@ func (c *cluster) roundTrip(ctx context.Context, n *load.Node) (fastest time.Dur
 }
 
 // greet makes a connection, or a request if the node is reached by JSON-RPC.
-func (c *cluster) greet(ctx context.Context, n *load.Node) error {
+func (c *network) greet(ctx context.Context, n *load.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if !n.QUIC.IsValid() {
@@ -186,7 +186,7 @@ func (c *cluster) greet(ctx context.Context, n *load.Node) error {
 }
 
 // blockhash gets one from the first node that has one.
-func (c *cluster) blockhash(ctx context.Context) (h ledger.Hash, err error) {
+func (c *network) blockhash(ctx context.Context) (h ledger.Hash, err error) {
 	for _, url := range c.urls {
 		if h, err = load.LatestBlockhash(ctx, url); err == nil {
 			return h, nil
@@ -196,7 +196,7 @@ func (c *cluster) blockhash(ctx context.Context) (h ledger.Hash, err error) {
 }
 
 // call asks the nodes in turn until one answers. params is JSON.
-func (c *cluster) call(ctx context.Context, method, params string, result any) (err error) {
+func (c *network) call(ctx context.Context, method, params string, result any) (err error) {
 	for _, url := range c.urls {
 		if err = load.Call(ctx, url, method, params, result); err == nil {
 			return nil
@@ -220,7 +220,7 @@ type refuser interface {
 
 // senders starts a sender for each target. They stop when ctx is done, and
 // wait returns when they have.
-func (c *cluster) senders(ctx context.Context, m meter) (queues []chan load.Transfer, wait func()) {
+func (c *network) senders(ctx context.Context, m meter) (queues []chan load.Transfer, wait func()) {
 	var group sync.WaitGroup
 	for _, t := range c.targets {
 		queue := make(chan load.Transfer, load.SendQueue)

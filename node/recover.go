@@ -135,16 +135,7 @@ func (n *Node) restore(r Recovered) error {
 	if t.Identity() != n.self {
 		return fmt.Errorf("tower of %v, but this node is %v", t.Identity(), n.self)
 	}
-	err = t.Restore(root.BlockRef, func(ref ledger.BlockRef) consensus.Place {
-		switch {
-		case ref.Slot < root.Lineage.Oldest():
-			return consensus.TooEarly
-		case root.Lineage.Has(ref):
-			return consensus.OnFork
-		}
-		return consensus.OffFork
-	})
-	if err != nil {
+	if err := t.Restore(root.BlockRef, placeOn(root)); err != nil {
 		return err
 	}
 	n.tower = t
@@ -152,6 +143,19 @@ func (n *Node) restore(r Recovered) error {
 		return n.restoreVote(raw)
 	}
 	return nil
+}
+
+// placeOn tells where blocks at or below b stand to the fork that ends in it.
+func placeOn(b *validator.Block) func(ledger.BlockRef) consensus.Place {
+	return func(ref ledger.BlockRef) consensus.Place {
+		switch {
+		case ref.Slot < b.Lineage.Oldest():
+			return consensus.TooEarly
+		case b.Lineage.Has(ref):
+			return consensus.OnFork
+		}
+		return consensus.OffFork
+	}
 }
 
 // restoreVote takes up the last vote: it may not have left before the restart.

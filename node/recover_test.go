@@ -146,3 +146,31 @@ func TestReportBelowRestart(t *testing.T) {
 		}
 	}
 }
+
+// A node that is down again and again does not fall back to an ever older
+// root: its tower, out of which votes expire each time, roots too little.
+func TestRestartsKeepUp(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(20 * time.Second)
+	for range 5 {
+		c.nodes[2].down = true
+		c.run(8 * time.Second)
+		c.restart(2)
+		c.run(5 * time.Second)
+	}
+	n := c.nodes[2]
+	if count[Voted](n) == 0 {
+		t.Error("it does not vote any more")
+	}
+	n.down = true
+	c.restart(2)
+	root, others := c.nodes[2].forks.Root().Slot, c.nodes[0].forks.Root().Slot
+	if root+rootStateInterval+8 < others {
+		t.Errorf("it starts from slot %d, the others have rooted %d", root, others)
+	}
+	for i, n := range c.nodes {
+		if got := count[Mismatched](n) + count[BlockRejected](n); got != 0 {
+			t.Errorf("node %d: %d mismatches or rejections", i, got)
+		}
+	}
+}

@@ -134,12 +134,19 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 	return ""
 }
 
-// followFinal makes what is finalised the root of a node that does not vote:
-// it has no tower that could root anything.
+// followFinal makes what is finalised the root. A node that does not vote has
+// no tower that could root anything; that of one which was down roots nothing
+// new until as many votes have come again as had expired, so a node that is
+// often down would start from an ever older root.
 func (n *Node) followFinal() {
-	if !n.isVoter {
-		n.root(n.newest.Ancestor(n.final))
+	b := n.newest.Ancestor(n.final)
+	if b == nil || b.Slot <= n.rooted.Slot {
+		return
 	}
+	if n.isVoter && b.Slot > n.tower.Root().Slot && n.tower.Restore(b.BlockRef, placeOn(b)) != nil {
+		return // its votes are on another fork: Decide knows what they forbid
+	}
+	n.root(b)
 }
 
 // confirm marks a block and its ancestors as optimistically confirmed.

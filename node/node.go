@@ -39,6 +39,9 @@ type Config struct {
 	Recovered   Recovered
 	Bank        *bank.View // of the newest executed block that the executor has
 	Now         time.Time
+	// VerifySigner checks a signature of the root of an FEC set; nil stands for
+	// genesis' signature rule. A simulation of many nodes checks each once.
+	VerifySigner func(signer ledger.Pubkey, root ledger.Hash, signature ledger.Signature) bool
 }
 
 // collectorSetsMax bounds the FEC sets that are kept in memory.

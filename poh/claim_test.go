@@ -44,6 +44,13 @@ func TestClaims(t *testing.T) {
 	if !errors.Is(stepped, ErrInvalidEntryHash) {
 		t.Errorf("Step finds %v", stepped)
 	}
+	sums := make(map[ledger.Hash]bool)
+	for i := range checks {
+		sums[checks[i].Sum()] = true
+	}
+	if len(sums) != len(checks) {
+		t.Errorf("%d sums of %d claims", len(sums), len(checks))
+	}
 	rng.Shuffle(len(checks), func(i, j int) { checks[i], checks[j] = checks[j], checks[i] })
 	bad := slices.DeleteFunc(checks, func(c Check) bool { return c.Verify() == nil })
 	// The entry behind the wrong one starts from the wrong hash.

@@ -1,6 +1,7 @@
 package poh
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"tutti/ledger"
@@ -60,6 +61,16 @@ type Check struct {
 	prev, want ledger.Hash
 	mixin      *ledger.Hash
 	NumHashes  uint64 // how many hashes it takes
+}
+
+// Sum returns a hash of all that the verdict depends on, so that it can be
+// shared by those who verify the same.
+func (c *Check) Sum() ledger.Hash {
+	numbers := binary.LittleEndian.AppendUint64(nil, c.NumHashes)
+	if c.mixin == nil {
+		return ledger.Sum(c.prev[:], c.want[:], numbers)
+	}
+	return ledger.Sum(c.prev[:], c.want[:], numbers, c.mixin[:])
 }
 
 // Verify makes the hashes. The error is ErrInvalidEntryHash.

@@ -84,6 +84,8 @@ func (h *host) boot() error {
 		Recovered:   recovered,
 		Bank:        view,
 		Now:         h.clock(),
+
+		VerifySigner: s.jobs.verifier(s.cfg.Params.SignatureRule),
 	})
 	if err != nil {
 		return fmt.Errorf("node %d: %w", i, err)

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/node"
 	"tutti/shred"
 )
@@ -18,7 +20,17 @@ type jobs struct {
 	unshared bool
 	sets     map[setInput]*shred.Set
 	blocks   map[blockInput]node.UserBlockChecked
-	newest   ledger.Slot
+	// checks has verdicts on hashes and votes, signed those on roots of sets.
+	checks map[ledger.Hash]node.LeaderSetChecked
+	signed map[signedInput]bool
+	newest ledger.Slot
+}
+
+// signedInput is a signature of a set's root.
+type signedInput struct {
+	signer    ledger.Pubkey
+	root      ledger.Hash
+	signature ledger.Signature
 }
 
 // setInput is all that the result of an AssembleJob depends on: any 32 shreds
@@ -46,6 +58,8 @@ func newJobs(unshared bool) *jobs {
 		unshared: unshared,
 		sets:     make(map[setInput]*shred.Set),
 		blocks:   make(map[blockInput]node.UserBlockChecked),
+		checks:   make(map[ledger.Hash]node.LeaderSetChecked),
+		signed:   make(map[signedInput]bool),
 	}
 }
 
@@ -61,7 +75,7 @@ func (j *jobs) run(job node.Job) node.Event {
 	case node.UserBlockJob:
 		return j.check(job)
 	case node.LeaderSetJob:
-		return job.Run()
+		return j.leaderSet(job)
 	}
 	panic(fmt.Sprintf("sim: job of unknown type %T", job))
 }
@@ -105,12 +119,55 @@ func (j *jobs) check(job node.UserBlockJob) node.Event {
 	return ev
 }
 
+// leaderSet shares verdicts on the same hashes and votes, whichever set they
+// came in.
+func (j *jobs) leaderSet(job node.LeaderSetJob) node.Event {
+	parts := make([][]byte, 0, 2*(len(job.Txs)+len(job.Hashes)))
+	for i := range job.Txs {
+		raw := job.Txs[i].Raw()
+		parts = append(parts, binary.LittleEndian.AppendUint32([]byte{byte(job.Rule)}, uint32(len(raw))), raw)
+	}
+	for i := range job.Hashes {
+		sum := job.Hashes[i].Sum()
+		parts = append(parts, []byte("hash"), sum[:])
+	}
+	in := ledger.Sum(parts...)
+	ev, ok := j.checks[in]
+	if !ok {
+		ev = job.Run().(node.LeaderSetChecked)
+		j.checks[in] = ev
+	}
+	ev.Root = job.Root
+	return ev
+}
+
+// verifier returns what nodes check signatures of sets with, nil if they share
+// nothing.
+func (j *jobs) verifier(rule sigverify.Rule) func(ledger.Pubkey, ledger.Hash, ledger.Signature) bool {
+	if j.unshared {
+		return nil
+	}
+	return func(signer ledger.Pubkey, root ledger.Hash, signature ledger.Signature) bool {
+		in := signedInput{signer, root, signature}
+		ok, known := j.signed[in]
+		if !known {
+			ok = rule.Verify(signer[:], root[:], signature[:])
+			j.signed[in] = ok
+		}
+		return ok
+	}
+}
+
 // prune forgets old results when a new slot begins.
 func (j *jobs) prune(newest ledger.Slot) {
 	if newest <= j.newest {
 		return
 	}
 	j.newest = newest
+	if newest%jobsSlots == 0 {
+		clear(j.checks)
+		clear(j.signed)
+	}
 	floor := newest - min(newest, jobsSlots)
 	for in := range j.sets {
 		if in.key.Slot() < floor {

@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/ledger"
 	"tutti/live/store"
 )
 
@@ -80,7 +82,8 @@ func (f *Faults) plan(nodes int) (faults []fault) {
 	return faults
 }
 
-// faulty has the devnet bear its faults, and returns what was wrong.
+// faulty has the devnet bear its faults, and returns what was wrong. If ctx
+// ends first, it is what was wrong until then.
 func (r *run) faulty(ctx context.Context) error {
 	f := r.options.Faults
 	faults := f.plan(len(r.nodes))
@@ -89,37 +92,38 @@ func (r *run) faulty(ctx context.Context) error {
 	for i := range faults {
 		x := &faults[i]
 		c, s, err := r.bear(ctx, x, fmt.Sprintf("%d/%d", i+1, len(faults)))
-		if err != nil || ctx.Err() != nil {
-			return err
+		if err != nil {
+			return errors.Join(err, r.verdict())
 		}
 		if len(x.nodes) == 1 {
 			confirmed, slots = confirmed+c, slots+s
 		}
 	}
-	if err := r.conclude(ctx); err != nil {
-		return err
-	}
+	r.conclude(ctx)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	a := r.audit
 	if 100*confirmed < shareMin*slots {
 		a.slow = append(a.slow, fmt.Sprintf("only %d of %d slots are confirmed while one node is down", confirmed, slots))
-		r.sayViolations()
 	}
 	r.display.say("Slots confirmed while one node is down: %d of %d; longest time without: %v", confirmed, slots, round(a.longest))
 	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.votes.count(), len(a.hashes), a.lost)
-	return a.verdict(f.Control)
+	r.mu.Unlock()
+	return r.verdict()
 }
 
-// verdict is nil if all is as it must be: nothing is wrong, or, in a control
-// run, votes are.
-func (a *audit) verdict(control bool) error {
-	switch {
+// verdict is an error if the checks found anything wrong or the cluster too
+// slow; in a control run, if they found nothing wrong with the votes.
+func (r *run) verdict() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sayViolations()
+	a := r.audit
+	switch control := r.options.Faults.Control; {
 	case control && a.contradictions == 0:
 		return errors.New("nodes voted that had lost their towers, and no vote was found to contradict another")
 	case !control && len(a.violations)+len(a.slow) > 0:
 		return fmt.Errorf("%d checks failed, and %d times the cluster was too slow; the first: %s",
-			len(a.violations), len(a.slow), append(a.violations, a.slow...)[0])
+			len(a.violations), len(a.slow), slices.Concat(a.violations, a.slow)[0])
 	}
 	return nil
 }
@@ -155,18 +159,9 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	if err := r.bringUp(ctx, x); err != nil || ctx.Err() != nil {
 		return 0, 0, err
 	}
-	for _, i := range x.nodes {
-		account := r.folder.genesis.Validators[i].VoteAccount.String()
-		if !r.await(ctx, recoverTime, func() bool { return r.audit.votes.last(account) > before }) && ctx.Err() == nil {
-			return 0, 0, fmt.Errorf("%s does not vote within %v after its restart: see %s", r.nodes[i].name, recoverTime, r.folder.node(i, logFile))
-		}
-	}
-	took := time.Now().UnixNano() - to
-	r.mu.Lock()
-	top := max(r.audit.top, r.audit.slotAt(to))
-	r.mu.Unlock()
-	if !r.await(ctx, recoverTime, func() bool { return r.audit.top > top }) && ctx.Err() == nil {
-		return 0, 0, fmt.Errorf("no block is confirmed within %v after %s of %s", recoverTime, x.name, strings.Join(names, ", "))
+	took, err := r.recover(ctx, x, before)
+	if err != nil || ctx.Err() != nil {
+		return 0, 0, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,9 +169,30 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	r.audit.settle()
 	confirmed, slots = r.audit.share(from, to)
 	r.display.say("%s %s: %s down for %v, %d of %d slots confirmed, votes again after %v",
-		number, x.name, strings.Join(names, ", "), round(time.Duration(to-from)), confirmed, slots, round(time.Duration(took)))
+		number, x.name, strings.Join(names, ", "), round(time.Duration(to-from)), confirmed, slots, round(took))
 	r.sayViolations()
 	return confirmed, slots, nil
+}
+
+// recover waits until a fault's nodes have voted for blocks of later slots
+// than the fault's, and another block is confirmed. It returns how long it
+// took until all had voted.
+func (r *run) recover(ctx context.Context, x *fault, slot ledger.Slot) (took time.Duration, err error) {
+	start := time.Now()
+	for _, i := range x.nodes {
+		account := r.folder.genesis.Validators[i].VoteAccount.String()
+		if !r.await(ctx, recoverTime, func() bool { return r.audit.votes.last(account) > slot }) && ctx.Err() == nil {
+			return 0, fmt.Errorf("%s does not vote within %v after its %s: see %s", r.nodes[i].name, recoverTime, x.name, r.folder.node(i, logFile))
+		}
+	}
+	took = time.Since(start)
+	r.mu.Lock()
+	top := max(r.audit.top, r.audit.slotAt(start.UnixNano()))
+	r.mu.Unlock()
+	if !r.await(ctx, recoverTime, func() bool { return r.audit.top > top }) && ctx.Err() == nil {
+		return 0, fmt.Errorf("no block is confirmed within %v after a %s", recoverTime, x.name)
+	}
+	return took, nil
 }
 
 // takeDown stops the processes of a fault's nodes, and holds the ports of
@@ -266,7 +282,7 @@ func (r *run) loseTower(ctx context.Context, i int) error {
 }
 
 // conclude waits until every node has executed what is confirmed now.
-func (r *run) conclude(ctx context.Context) error {
+func (r *run) conclude(ctx context.Context) {
 	r.mu.Lock()
 	top := r.audit.top
 	r.mu.Unlock()
@@ -278,8 +294,6 @@ func (r *run) conclude(ctx context.Context) error {
 	if why := r.audit.kept(top); !kept && why != "" && ctx.Err() == nil {
 		r.audit.violated("%s", why)
 	}
-	r.sayViolations()
-	return nil
 }
 
 // sayViolations shows what was found since the last time.

@@ -144,8 +144,11 @@ func newReport(o *Options, c *network, n *counts, start time.Time) *Report {
 	for k := range n.levels {
 		r.Steps = append(r.Steps, newStep(&n.steps[k], &n.levels[k]))
 		if late := r.Steps[k].LateMS; late >= lateNote {
-			r.Notes = append(r.Notes, fmt.Sprintf("the generator was up to %d ms late at %d/s (99th percentile): it is itself at its limit, and this says little about the cluster", late, n.steps[k].Rate))
+			r.Notes = append(r.Notes, fmt.Sprintf("the generator was up to %d ms late at %d/s (99th percentile), which latencies include: it needs a faster machine, or more generators", late, n.steps[k].Rate))
 		}
+	}
+	if n.slots == 0 {
+		r.Notes = append(r.Notes, "no block was confirmed during the load")
 	}
 	last := 0
 	for i, s := range n.seconds {
@@ -221,7 +224,7 @@ func (r *Report) text(w io.Writer) {
 	fmt.Fprintln(w)
 	for i := range r.Steps {
 		s := &r.Steps[i]
-		fmt.Fprintf(w, "%d/s: of %d followed %s\n", s.Rate, s.Followed, strings.Join(s.outcomes(), ", "))
+		fmt.Fprintf(w, "%d/s: of %d followed: %s\n", s.Rate, s.Followed, strings.Join(s.outcomes(), ", "))
 	}
 	fmt.Fprintf(w, "slots: %d, of which %d skipped\n", r.Slots, r.SkippedSlots)
 	if r.BankHashMismatches > 0 {
@@ -232,8 +235,14 @@ func (r *Report) text(w io.Writer) {
 	}
 }
 
-// String returns the median and the 99th percentile.
-func (l Latency) String() string { return latencyText(l.P50) + " / " + latencyText(l.P99) }
+// String returns the median and the 99th percentile; a distribution of nothing
+// has none.
+func (l Latency) String() string {
+	if l.P50 == 0 && len(l.CDF) == 0 {
+		return "-"
+	}
+	return latencyText(l.P50) + " / " + latencyText(l.P99)
+}
 
 func latencyText(ms int) string {
 	if ms >= int(load.LatencyMax/time.Millisecond) {
@@ -257,6 +266,9 @@ var endings = []load.Ending{
 
 // outcomes says how many transfers ended how, and why some were refused.
 func (s *Step) outcomes() (list []string) {
+	if s.Followed == 0 {
+		return []string{"nothing was offered"}
+	}
 	for _, e := range endings {
 		if n := s.Endings[e]; n > 0 && e != load.Refused {
 			list = append(list, fmt.Sprintf("%d %s", n, e))

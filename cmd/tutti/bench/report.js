@@ -33,17 +33,20 @@ chart("throughput", [seconds, report.seconds.map(s => s.offered), report.seconds
   ],
 });
 
-// A distribution for each step, all over the latencies that occur in any.
-for (const level of ["recorded", "confirmed", "executed"]) {
-  const curves = report.steps.map(s => s.latency_ms[level].cdf);
+// A distribution for each step and level, all on one scale.
+const levels = ["recorded", "confirmed", "executed"];
+const curvesOf = level => report.steps.map(s => s.latency_ms[level].cdf);
+const longest = Math.max(11, ...levels.flatMap(curvesOf).map(c => c.length ? c[c.length - 1][0] : 0));
+const logarithmic = longest > 5000;
+
+for (const level of levels) {
+  const curves = curvesOf(level);
   const tables = curves.map(c => [c.map(p => Math.max(1, p[0])), c.map(p => 100 * p[1])]);
   const data = tables.some(t => t[0].length) ? uPlot.join(tables) : [[1], ...tables.map(() => [null])];
-  const longest = Math.max(11, ...curves.map(c => c.length ? c[c.length - 1][0] : 0));
-  const logarithmic = longest > 5000;
   chart(level, data, {
     xLabel: level + " after ms", yLabel: "% of transfers", x: [logarithmic ? 10 : 0, longest], y: [0, 100], logarithmic,
     series: report.steps.map((s, k) => ({
-      label: s.rate + "/s", stroke: colors[k % colors.length], width: 2, spanGaps: true, points: { show: s.latency_ms[level].cdf.length < 2 },
+      label: s.rate + "/s", stroke: colors[k % colors.length], width: 2, spanGaps: true, points: { show: curves[k].length < 2 },
     })),
   });
 }

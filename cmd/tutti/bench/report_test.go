@@ -66,7 +66,7 @@ func TestText(t *testing.T) {
 	testReport(t).text(&b)
 	for _, want := range []string{
 		"offered/s   offered  accepted    landed      lost",
-		"100 / 100", "never / never", "10/s: of 10 followed 10 ok",
+		"100 / 100", "never / never", "10/s: of 10 followed: 10 ok",
 		"2 refused (pool has N transactions)", "slots: 8, of which 2 skipped", "note: a note",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -31,7 +31,9 @@ type Voter struct {
 	told  ledger.Slot
 	// until is the last slot that any vote for a block locked.
 	until map[*Block]ledger.Slot
-	count int
+	// switched is the slot of its last vote that left a fork.
+	switched ledger.Slot
+	count    int
 }
 
 // cast is a vote that still locks its sender.
@@ -112,6 +114,10 @@ func (x *Voter) push(b *Block) error {
 	if n := len(x.tower); n > 0 && x.tower[n-1].block.Ref.Slot >= b.Ref.Slot {
 		return fmt.Errorf("vote for %v after a vote for %v", b.Ref, x.tower[n-1].block.Ref)
 	}
+	var last *Block
+	if n := len(x.tower); n > 0 {
+		last = x.tower[n-1].block
+	}
 	for n := len(x.tower); n > 0 && x.tower[n-1].until() < b.Ref.Slot; n-- {
 		x.tower = x.tower[:n-1]
 	}
@@ -126,6 +132,9 @@ func (x *Voter) push(b *Block) error {
 	}
 	if !b.Descends(x.root) {
 		return fmt.Errorf("vote for %v does not descend from the root %v", b.Ref, x.root.Ref)
+	}
+	if last != nil && !b.Descends(last) {
+		x.switched = b.Ref.Slot
 	}
 	x.tower = append(x.tower, cast{b, 1})
 	for i := range x.tower {
@@ -231,13 +240,17 @@ func (v *Votes) Finalized(slot ledger.Slot) error {
 
 // LockedUntil returns up to which slot an account's own votes keep it from
 // joining more than a third of the stake, which is on another fork by votes
-// that lock as well at that slot; 0 if they do not. A part of a cluster that is
+// that lock as well at that slot, or in which slot it has left a fork since; 0
+// if neither. A part of a cluster that is
 // cut off can vote itself eight deep into its own fork, which locks it for 256
 // slots.
 func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledger.Slot) {
 	x := v.voters[account]
 	if x == nil {
 		return 0
+	}
+	if x.switched >= now {
+		until = x.switched
 	}
 	stakes := v.epochs.At(now)
 	for _, c := range x.tower {

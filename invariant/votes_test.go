@@ -164,4 +164,8 @@ func TestLockedUntil(t *testing.T) {
 			t.Errorf("voter %d in slot %d is locked until %d, want %d", test.i, test.now, got, test.want)
 		}
 	}
+	w.fine(alone(w.ref(12), nil)) // its lock has expired, and that of the others holds it no more
+	if got := w.votes.LockedUntil(account(3), 10); got != 12 {
+		t.Errorf("voter 3 is locked until %d, it left its fork in slot 12", got)
+	}
 }

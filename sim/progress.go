@@ -31,7 +31,7 @@ const (
 	// progressSlotsAll is for the last node.
 	progressSlotsAll = 32
 	// firstRootSlots is for a root if there was none before.
-	firstRootSlots = 48
+	firstRootSlots = 64
 )
 
 // deadline is a moment at which nodes must have made progress.
@@ -65,9 +65,11 @@ func (s *Sim) heal(p *phase) {
 }
 
 // judge tells whether the nodes have made progress by a deadline. Those that
-// their own votes lock out of the others' fork get another one.
+// their own votes lock out of the others' fork get another one; all get it if
+// those have more than a third of the stake, without which nothing is
+// confirmed.
 func (s *Sim) judge(d *deadline) error {
-	var with, total ledger.Lamports
+	var with, without, total ledger.Lamports
 	var locked ledger.Slot
 	behind, now := -1, s.slotOf(s.now)
 	for i, v := range s.genesis.Validators {
@@ -79,9 +81,13 @@ func (s *Sim) judge(d *deadline) error {
 		}
 		if until := s.check.votes.LockedUntil(v.VoteAccount, now-min(now, progressSlots)); until > 0 {
 			locked = max(locked, until)
+			without += v.Stake
 			continue
 		}
 		behind = i
+	}
+	if consensus.OneThird(without, total) {
+		behind = -1
 	}
 	if !d.all && consensus.TwoThirds(with, total) {
 		return nil

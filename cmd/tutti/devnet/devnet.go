@@ -340,7 +340,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	r.tracker.End(r.slotAt(time.Now()))
 	r.mu.Unlock()
 	drain := drainTime
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || r.options.Faults != nil { // what faults lost does not come
 		drain = drainTimeShort
 	}
 	r.await(serving, drain, r.tracker.Quiet)

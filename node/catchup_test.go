@@ -25,3 +25,24 @@ func TestBackAfterLongStall(t *testing.T) {
 		}
 	}
 }
+
+// A node that is behind asks for a block's parent as soon as it knows of it: a
+// round trip for each block, not two and more.
+func TestCatchUpOverLongLinks(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(3 * time.Second)
+	c.nodes[2].down = true
+	c.run(10 * time.Second) // 25 slots
+	c.filter(func(from, to int, m Message) bool {
+		if _, ok := m.(RepairResponse); ok {
+			c.push(250*time.Millisecond, to, Received{From: c.nodes[from].self, Msg: m})
+			return false
+		}
+		return true
+	})
+	c.restart(2)
+	c.run(2 * time.Second)
+	if ahead, behind := c.nodes[0].newest.Slot, c.nodes[2].newest.Slot; behind+2 < ahead {
+		t.Errorf("2 s after its restart the node has confirmed slot %d, the others %d", behind, ahead)
+	}
+}

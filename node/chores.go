@@ -109,6 +109,29 @@ func (n *Node) wants() []want {
 			wants = append(wants, want{ref.Slot.Key(), ref.ID, leader})
 		}
 	}
+	wants = n.wantParents(sortWants(wants))
+	return wants[:min(len(wants), wantsMax)]
+}
+
+// wantParents adds the parents that wanted blocks name in a first shred, and
+// theirs, so that a node which is far behind need not take one block after the
+// other.
+func (n *Node) wantParents(wants []want) []want {
+	for i := 0; i < len(wants) && len(wants) < wantsMax; i++ {
+		parent, ok := n.collector.Parent(wants[i].key, wants[i].id)
+		if !ok || parent.Slot <= n.forks.Root().Slot || n.forks.Block(parent) != nil {
+			continue
+		}
+		leader, _ := n.schedule.Leader(parent.Slot)
+		if w := (want{parent.Slot.Key(), parent.ID, leader}); !slices.Contains(wants, w) {
+			wants = append(wants, w)
+		}
+	}
+	return sortWants(wants)
+}
+
+// sortWants puts the oldest block first, and each once.
+func sortWants(wants []want) []want {
 	slices.SortFunc(wants, func(a, b want) int {
 		if a.key.Slot() != b.key.Slot() {
 			return int(a.key.Slot()) - int(b.key.Slot())
@@ -118,8 +141,7 @@ func (n *Node) wants() []want {
 		}
 		return bytes.Compare(a.id[:], b.id[:])
 	})
-	wants = slices.CompactFunc(wants, func(a, b want) bool { return a.key == b.key && a.id == b.id })
-	return wants[:min(len(wants), wantsMax)]
+	return slices.CompactFunc(wants, func(a, b want) bool { return a.key == b.key && a.id == b.id })
 }
 
 // inTransit tells whether a slot's shreds may still be on their way.

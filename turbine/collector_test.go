@@ -662,3 +662,31 @@ func BenchmarkInsert(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/shred")
 }
+
+// The parent is known from the spine alone, whatever else is missing.
+func TestParent(t *testing.T) {
+	sets := makeBlock(t, leaderKey, "abc")
+	c := NewCollector(testLimits)
+	id := lastRoot(sets)
+	for _, i := range []int{2, 1} {
+		insert(c, sets[i], 0)
+		if _, ok := c.Parent(leaderKey, id); ok {
+			t.Errorf("parent of a block of which only sets from %d on are here", i)
+		}
+	}
+	insert(c, sets[0], 0)
+	want := ledger.BlockRef{Slot: leaderKey.Slot() - 1, ID: sets[0].Chained}
+	if got, ok := c.Parent(leaderKey, id); !ok || got != want {
+		t.Errorf("parent %v, %v; want %v", got, ok, want)
+	}
+	user := makeBlock(t, userKey, "a")
+	insert(c, user[0], 0)
+	if _, ok := c.Parent(userKey, lastRoot(user)); ok {
+		t.Error("a UserBlock has a parent")
+	}
+	code := makeBlock(t, leaderKey, "d")
+	insert(c, code[0], shred.SetData)
+	if _, ok := c.Parent(leaderKey, lastRoot(code)); ok {
+		t.Error("a coding shred names a parent")
+	}
+}

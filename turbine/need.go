@@ -127,6 +127,22 @@ func (c *Collector) Spine(key ledger.SlotKey, id ledger.Hash) ([]ledger.Hash, bo
 	return roots, true
 }
 
+// Parent returns the parent that the leader block id under key names, as soon
+// as one shred of its first set is here and the sets between are known: long
+// before the block is complete. Nobody has checked yet that there is such a
+// block.
+func (c *Collector) Parent(key ledger.SlotKey, id ledger.Hash) (parent ledger.BlockRef, ok bool) {
+	sets, status, unknown := c.walk(key, id)
+	if key.IsUser() || status == Invalid || unknown != nil {
+		return parent, false
+	}
+	first := sets[len(sets)-1]
+	if !first.sample.IsData() {
+		return parent, false
+	}
+	return ledger.BlockRef{Slot: key.Slot() - ledger.Slot(first.sample.ParentOffset()), ID: first.chained}, true
+}
+
 // SpineShreds returns one shred of each set of the block id under key, last
 // to first, up to the first set that is unknown.
 func (c *Collector) SpineShreds(key ledger.SlotKey, id ledger.Hash) []shred.Shred {

@@ -34,14 +34,15 @@ type seen struct {
 	root  ledger.Slot
 }
 
-// NewTally starts with a block that is confirmed and finalised: the genesis
-// block, or a snapshot's.
-func NewTally(root ledger.BlockRef, epochs *Epochs) *Tally {
+// NewTally starts with a block that is confirmed, and the highest slot that is
+// known to be finalised. That is the block's own for the genesis block; a
+// root of the own tower alone may be above it.
+func NewTally(root ledger.BlockRef, finalised ledger.Slot, epochs *Epochs) *Tally {
 	return &Tally{
 		epochs: epochs,
 		voters: make(map[ledger.Pubkey]*seen),
 		sums:   make(map[ledger.BlockRef]ledger.Lamports),
-		floor:  root.Slot, newest: root, finalised: root.Slot,
+		floor:  root.Slot, newest: root, finalised: finalised,
 	}
 }
 

@@ -20,7 +20,7 @@ func seenVote(who, b string, root int) *ledger.Vote {
 // TestConfirmed: more than two thirds for exactly slot and id, each account
 // once (PROTOCOL section 7).
 func TestConfirmed(t *testing.T) {
-	y := NewTally(block("0"), oneEpoch("a=66 b=1 c=33"))
+	y := NewTally(block("0"), 0, oneEpoch("a=66 b=1 c=33"))
 	for _, c := range []struct {
 		who, block string
 		confirmed  bool
@@ -54,7 +54,7 @@ func TestConfirmed(t *testing.T) {
 
 // TestFinalised: rooted by more than two thirds.
 func TestFinalised(t *testing.T) {
-	y := NewTally(block("0"), oneEpoch("a=34 b=33 c=33"))
+	y := NewTally(block("0"), 0, oneEpoch("a=34 b=33 c=33"))
 	for _, c := range []struct {
 		who, block string
 		root       int
@@ -96,7 +96,7 @@ func TestTallyOrder(t *testing.T) {
 		}
 		var final ledger.Slot
 		for run := range 3 {
-			y := NewTally(block("0"), oneEpoch("a=1 b=2 c=3 d=4"))
+			y := NewTally(block("0"), 0, oneEpoch("a=1 b=2 c=3 d=4"))
 			rng.Shuffle(len(votes), func(i, j int) { votes[i], votes[j] = votes[j], votes[i] })
 			for _, v := range slices.Concat(votes, votes) {
 				y.Vote(v)
@@ -121,7 +121,7 @@ func TestTallyOrder(t *testing.T) {
 // TestTallyIsBounded: a voter that votes for everything fills its own table
 // only, and cannot make others' votes be forgotten.
 func TestTallyIsBounded(t *testing.T) {
-	y := NewTally(block("0"), oneEpoch("a=33 b=67"))
+	y := NewTally(block("0"), 0, oneEpoch("a=33 b=67"))
 	y.Vote(seenVote("b", "1", -1))
 	for slot := 1; slot < 5000; slot++ {
 		y.Vote(seenVote("a", fmt.Sprint(slot), -1))

@@ -175,7 +175,8 @@ func New(cfg Config) (*Node, error) {
 	n.forks = validator.NewForks(n.params, root)
 	n.choice = consensus.NewForkChoice(root.BlockRef, n.epochs)
 	n.choice.SetCandidate(root.BlockRef, true)
-	n.tally = consensus.NewTally(root.BlockRef, n.epochs)
+	n.tally = consensus.NewTally(root.BlockRef, state.Final, n.epochs)
+	n.final = state.Final
 	n.newest, n.rooted, n.stateAt = root, root, root.Slot
 	if cfg.VoteAccount != (ledger.Pubkey{}) {
 		i, ok := n.epochs.At(0).Voter(cfg.VoteAccount)

@@ -35,6 +35,9 @@ const rootStateInterval = 16
 type RootState struct {
 	// History ends with the root, oldest block first.
 	History []PastBlock
+	// Final is the highest finalised slot, as far as it was known. The own
+	// tower may have rooted later ones.
+	Final ledger.Slot
 	// Lineage are the newest blocks of the fork as votes are checked against,
 	// oldest first.
 	Lineage []ledger.BlockRef
@@ -59,6 +62,7 @@ func (s *RootState) Root() ledger.BlockRef { return s.History[len(s.History)-1].
 func (n *Node) rootState() *RootState {
 	root := n.forks.Root()
 	s := &RootState{
+		Final:   n.final,
 		Lineage: root.Lineage.Refs(),
 		Ballots: root.Ballots.Append(nil),
 	}
@@ -187,10 +191,10 @@ func (n *Node) loaded(set *shred.Set) {
 // ErrRootState is returned for bytes that are no RootState.
 var ErrRootState = errors.New("malformed root state")
 
-const rootStateVersion = 1
+const rootStateVersion = 2
 
-// Append serialises the state: version u8, then each list with its length
-// u32, little-endian.
+// Append serialises the state: version u8, then its fields, each list with its
+// length u32, little-endian.
 func (s *RootState) Append(b []byte) []byte {
 	b = append(b, rootStateVersion)
 	b = appendCount(b, len(s.History))
@@ -206,6 +210,7 @@ func (s *RootState) Append(b []byte) []byte {
 			b = binary.LittleEndian.AppendUint64(b, uint64(named.Section))
 		}
 	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.Final))
 	b = appendCount(b, len(s.Lineage))
 	for _, ref := range s.Lineage {
 		b = appendRef(b, ref)
@@ -266,6 +271,7 @@ func ParseRootState(b []byte) (*RootState, error) {
 		}
 		s.History = append(s.History, p)
 	}
+	s.Final = ledger.Slot(r.u64())
 	for range r.count(8 + 32) {
 		s.Lineage = append(s.Lineage, r.ref())
 	}

@@ -126,6 +126,32 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A tower may root more than two thirds of the stake have shown to have
+// rooted. A restart from that root finalises nothing.
+func TestRestartAboveFinal(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(25 * time.Second)
+	n := c.nodes[2]
+	final := n.final
+	n.down = true
+	state := n.rootState()
+	state.Final = 3
+	n.disk.state, n.disk.snapshot = state.Append(nil), n.bank.Snapshot()
+	if state.Root().Slot <= state.Final {
+		t.Fatalf("root %v", state.Root())
+	}
+	c.restart(2)
+	n = c.nodes[2]
+	c.step(2, Tick{})
+	if n.final != 3 || n.head.Finalized != 3 {
+		t.Errorf("finalised %d, shown %d, want slot 3", n.final, n.head.Finalized)
+	}
+	c.run(2 * time.Second)
+	if n.final < final {
+		t.Errorf("finalised %d after the restart, %d before", n.final, final)
+	}
+}
+
 // A node that comes back does not know the BankHashes of blocks below its
 // root: reports of them are neither right nor wrong.
 func TestReportBelowRestart(t *testing.T) {

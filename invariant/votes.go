@@ -14,12 +14,14 @@ const (
 	switchDen = 100
 )
 
-// Votes holds an own copy of every vote ever sent, whatever became of its
-// sender since.
+// Votes holds an own copy of every vote that honest accounts ever sent,
+// whatever became of its sender since.
 type Votes struct {
 	ledger *Ledger
-	epochs *consensus.Epochs
-	voters map[ledger.Pubkey]*Voter
+	// dishonest are the accounts that promise nothing.
+	dishonest []ledger.Pubkey
+	epochs    *consensus.Epochs
+	voters    map[ledger.Pubkey]*Voter
 	// stake is what voted for exactly a block.
 	stake map[*Block]ledger.Lamports
 }
@@ -54,7 +56,20 @@ func NewVotes(l *Ledger) *Votes {
 	}
 }
 
-// Count returns how many votes were sent.
+// Distrust takes an account for dishonest. Nobody knows to whom it sends what;
+// wherever votes are counted it counts as if it had sent, once, each vote that
+// it could: no node can have seen more than that.
+func (v *Votes) Distrust(account ledger.Pubkey) { v.dishonest = append(v.dishonest, account) }
+
+// distrusted returns the stake of all dishonest accounts.
+func (v *Votes) distrusted(stakes *consensus.Stakes) (sum ledger.Lamports) {
+	for _, account := range v.dishonest {
+		sum += stakes.Of(account)
+	}
+	return sum
+}
+
+// Count returns how many votes honest accounts sent.
 func (v *Votes) Count() (n int) {
 	for _, x := range v.voters {
 		n += x.count
@@ -182,7 +197,7 @@ func (v *Votes) switches(x *Voter, b *Block) error {
 		return nil
 	}
 	stakes := v.epochs.At(b.Ref.Slot)
-	var away ledger.Lamports
+	away := v.distrusted(stakes)
 	for i := range stakes.Items {
 		other := v.voters[stakes.Items[i].VoteAccount]
 		if other == nil {
@@ -206,7 +221,7 @@ func (v *Votes) switches(x *Voter, b *Block) error {
 func (v *Votes) weigh(b *Block, account ledger.Pubkey) {
 	stakes := v.epochs.At(b.Ref.Slot)
 	v.stake[b] += stakes.Of(account)
-	if !consensus.TwoThirds(v.stake[b], stakes.Total()) {
+	if !consensus.TwoThirds(v.stake[b]+v.distrusted(stakes), stakes.Total()) {
 		return
 	}
 	for ; b != nil && !b.certified; b = b.Parent {
@@ -226,7 +241,7 @@ func (v *Votes) Confirmed(b *Block) error {
 // Finalized checks that more than two thirds of the stake has rooted a slot.
 func (v *Votes) Finalized(slot ledger.Slot) error {
 	stakes := v.epochs.At(slot)
-	var rooted ledger.Lamports
+	rooted := v.distrusted(stakes)
 	for i := range stakes.Items {
 		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.told >= slot {
 			rooted += stakes.Items[i].Stake

@@ -169,3 +169,17 @@ func TestLockedUntil(t *testing.T) {
 		t.Errorf("voter 3 is locked until %d, it left its fork in slot 12", got)
 	}
 }
+
+// Whatever the dishonest send, they count as if they had voted for everything,
+// and once: honest votes that fall short with that fall short.
+func TestDistrustedVotes(t *testing.T) {
+	w := newWorld(t)
+	w.votes.Distrust(account(0))
+	b := w.Blocks()[w.ref(3)]
+	for i := 1; i <= 2; i++ {
+		w.fine(w.voter(i)(b.Ref, nil))
+		w.broken(w.votes.Confirmed(b), "without the votes")
+	}
+	w.fine(w.voter(3)(b.Ref, nil))
+	w.fine(w.votes.Confirmed(b))
+}

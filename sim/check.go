@@ -28,15 +28,19 @@ func (v *Violation) Error() string {
 	return fmt.Sprintf("seed %d, virtual time %v, node %d: %v: %s", v.Seed, v.At, v.Node, v.Verdict, v.What)
 }
 
-// checker watches what all nodes say and send, and knows better than each of
-// them. It takes nothing from the nodes' insides: blocks are what they report,
-// votes are the bytes that they send, and what a node holds is on its disk.
+// checker watches what all honest nodes say and send, and knows better than
+// each of them. It takes nothing from the nodes' insides: blocks are what they
+// report, votes are the bytes that they send, and what a node holds is on its
+// disk. What dishonest nodes say and send it does not look at: they promise
+// nothing.
 type checker struct {
 	genesis *cluster.Genesis
 	ledger  *invariant.Ledger
 	votes   *invariant.Votes
 	nodes   []watched
 	signers signers
+	// villains are the identities and vote accounts of dishonest validators.
+	villains map[ledger.Pubkey]bool
 	// prompt says that nothing keeps a vote from following its block at once:
 	// no message is lost, and votes do not wait for execution.
 	prompt bool
@@ -65,6 +69,7 @@ func (s *nodeSet) add(i int) {
 // watched is what is known of one node since it started last, and of its
 // votes and shreds since the beginning.
 type watched struct {
+	dishonest  bool
 	blocks     map[*invariant.Block]bool    // held
 	userBlocks map[ledger.UserBlockRef]bool // held and well formed
 	complete   map[*invariant.Block]bool    // all UserBlocks up to it are held
@@ -90,16 +95,28 @@ type fanned struct {
 	to   [shred.SetSize][]uint64 // bits
 }
 
-func newChecker(g *cluster.Genesis, bankHash ledger.Hash) *checker {
+func newChecker(g *cluster.Genesis, bankHash ledger.Hash, villains *dishonest) *checker {
 	l := invariant.New(g, bankHash)
 	c := &checker{
 		genesis: g,
 		ledger:  l,
 		votes:   invariant.NewVotes(l),
-		nodes:   make([]watched, len(g.Validators)),
+		nodes:   make([]watched, len(g.Validators)+len(villains.twins)),
 		signers: signers{schedule: cluster.NewSchedule(g), of: make(map[ledger.SlotKey]ledger.Pubkey)},
 		said:    make(map[*invariant.Block]*sayings),
 		made:    make(map[ledger.SlotKey]ledger.Hash),
+
+		villains: make(map[ledger.Pubkey]bool),
+	}
+	for i, v := range g.Validators {
+		if !villains.honest(i) {
+			c.villains[v.Identity], c.villains[v.VoteAccount] = true, true
+			c.nodes[i].dishonest = true
+			c.votes.Distrust(v.VoteAccount)
+		}
+	}
+	for i := range villains.twins {
+		c.nodes[len(g.Validators)+i].dishonest = true
 	}
 	for i := range c.nodes {
 		w := &c.nodes[i]
@@ -148,9 +165,26 @@ func (c *checker) of(b *invariant.Block) *sayings {
 	return s
 }
 
+// honest returns how many nodes are.
+func (c *checker) honest() (n int) {
+	for i := range c.nodes {
+		if !c.nodes[i].dishonest {
+			n++
+		}
+	}
+	return n
+}
+
+// madeHonestly tells whether whoever may make a block under a key is honest.
+func (c *checker) madeHonestly(key ledger.SlotKey) bool { return !c.villains[c.signers.signer(key)] }
+
 // restarted looks at a node that has come back: the BankHash of its root is
 // the one that it had, and a vote that reached its disk counts as sent.
 func (c *checker) restarted(host int, root ledger.BlockRef, bankHash ledger.Hash, disk *store) error {
+	w := &c.nodes[host]
+	if w.dishonest {
+		return nil
+	}
 	b, err := c.ledger.Block(root)
 	if err != nil {
 		return err
@@ -158,7 +192,6 @@ func (c *checker) restarted(host int, root ledger.BlockRef, bankHash ledger.Hash
 	if !b.Executed || b.BankHash != bankHash {
 		return fmt.Errorf("comes back at %v with BankHash %v, not %v", root, bankHash, b.BankHash)
 	}
-	w := &c.nodes[host]
 	w.startAt(b)
 	if disk.tower == nil {
 		return nil
@@ -186,6 +219,9 @@ func (c *checker) restarted(host int, root ledger.BlockRef, bankHash ledger.Hash
 // report looks at what a node tells. The error says what is wrong with it.
 func (c *checker) report(host int, of any) error {
 	w := &c.nodes[host]
+	if w.dishonest {
+		return nil
+	}
 	switch r := of.(type) {
 	case node.UserBlockHeld:
 		w.userBlocks[r.Block.Ref] = true
@@ -196,7 +232,9 @@ func (c *checker) report(host int, of any) error {
 	case node.BlockHeld:
 		return c.held(w, &r)
 	case node.BlockRejected:
-		return fmt.Errorf("rejects %v, which an honest leader made: %w", r.Block, r.Err)
+		if c.madeHonestly(r.Block.Slot.Key()) {
+			return fmt.Errorf("rejects %v, which an honest leader made: %w", r.Block, r.Err)
+		}
 	case node.Confirmed:
 		return c.confirm(host, r.Block)
 	case node.Rooted:
@@ -210,18 +248,25 @@ func (c *checker) report(host int, of any) error {
 		w.final = r.Slot
 		return c.votes.Finalized(r.Slot)
 	case node.Mismatched:
-		return fmt.Errorf("BankHash of slot %d is %v, voter %v has %v", r.Slot, r.Own, r.Voter, r.Other)
+		if !c.villains[r.Voter] {
+			return fmt.Errorf("BankHash of slot %d is %v, voter %v has %v", r.Slot, r.Own, r.Voter, r.Other)
+		}
 	case node.Equivocated:
-		return fmt.Errorf("has a proof against %v, which is honest", r.Signer)
+		if !c.villains[r.Signer] {
+			return fmt.Errorf("has a proof against %v, which is honest", r.Signer)
+		}
 	case node.Head:
 		return head(&r)
 	}
 	return nil
 }
 
-// only checks that nobody makes two blocks under one key, not even with a
-// crash between them.
+// only checks that nobody honest makes two blocks under one key, not even with
+// a crash between them.
 func (c *checker) only(key ledger.SlotKey, id ledger.Hash) error {
+	if !c.madeHonestly(key) {
+		return nil
+	}
 	if other, ok := c.made[key]; ok && other != id {
 		return fmt.Errorf("holds %v under %v, where there is %v", id, key, other)
 	}
@@ -341,6 +386,9 @@ func head(h *node.Head) error {
 
 // send checks a message as it leaves a node.
 func (c *checker) send(h *host, e node.Send, f *frame) error {
+	if c.nodes[h.index].dishonest {
+		return nil
+	}
 	if len(f.raw) > node.MessageSizeMax {
 		return fmt.Errorf("sends %d bytes", len(f.raw))
 	}

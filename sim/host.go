@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"time"
 
 	"tutti/bank"
@@ -16,9 +18,14 @@ import (
 type host struct {
 	sim   *Sim
 	index int
-	node  *node.Node
-	bank  *bank.Bank
-	disk  *store
+	// validator is whose identity it runs: its own index, but for a twin's
+	// second machine.
+	validator int
+	node      *node.Node
+	// behaviour is nil on an honest machine.
+	behaviour behaviour
+	bank      *bank.Bank
+	disk      *store
 	// down says that the machine has crashed; life counts how often.
 	down bool
 	life int32
@@ -44,9 +51,12 @@ type queued struct {
 }
 
 func (s *Sim) newHost(i int) (*host, error) {
-	h := &host{sim: s, index: i, disk: newStore(), slow: 1, wakeAt: -1, blockhash: s.genesis.Hash()}
+	h := &host{
+		sim: s, index: i, validator: s.villains.validator(&s.cfg, i), behaviour: s.villains.behaviours[i],
+		disk: newStore(), slow: 1, wakeAt: -1, blockhash: s.genesis.Hash(),
+	}
 	if s.faults != nil && s.faults.skew != nil {
-		h.skew = s.faults.skew[i]
+		h.skew = s.faults.skew[h.validator]
 	}
 	return h, h.boot()
 }
@@ -77,8 +87,8 @@ func (h *host) boot() error {
 	i := h.index
 	n, err := node.New(node.Config{
 		Genesis:     s.genesis,
-		Identity:    s.cfg.keypair("identity", i),
-		VoteAccount: s.genesis.Validators[i].VoteAccount,
+		Identity:    h.key(),
+		VoteAccount: s.genesis.Validators[h.validator].VoteAccount,
 		Contact:     cluster.Contact{Addr: fmt.Sprintf("10.%d.%d.%d:8000", i>>16, i>>8&255, i&255)},
 		Rand:        s.cfg.random("node", i+ValidatorsMax*int(h.life)),
 		Recovered:   recovered,
@@ -132,15 +142,21 @@ func (h *host) restart() error {
 		}
 	}
 	for _, other := range s.hosts {
-		if other == h || other.down {
+		if other.validator == h.validator || other.down {
 			continue
 		}
-		h.later(0, node.Met{Peer: publicKey(s.cfg.keypair("identity", other.index))})
-		other.later(0, node.Met{Peer: h.node.Self()})
+		h.later(0, node.Met{Peer: other.identity()})
+		other.later(0, node.Met{Peer: h.identity()})
 	}
 	h.later(0, node.Tick{})
 	return nil
 }
+
+// key returns the key of the identity that the machine runs.
+func (h *host) key() ed25519.PrivateKey { return h.sim.cfg.keypair("identity", h.validator) }
+
+// identity returns the identity that the machine runs.
+func (h *host) identity() ledger.Pubkey { return h.sim.genesis.Validators[h.validator].Identity }
 
 // clock returns the time as this machine has it.
 func (h *host) clock() time.Time { return h.sim.clock().Add(h.skew) }
@@ -156,15 +172,23 @@ func (h *host) step(ev node.Event) error {
 	if _, ok := ev.(node.Executed); ok {
 		h.executing = false
 	}
+	from := len(h.queue)
 	for _, e := range h.node.Step(h.clock(), ev) {
-		q := queued{effect: e}
+		h.queue = append(h.queue, queued{effect: e})
+	}
+	if h.behaviour != nil {
+		h.queue = append(h.queue[:from], h.behaviour.act(h, slices.Clone(h.queue[from:]))...)
+	}
+	for i := range h.queue[from:] {
+		q := &h.queue[from+i]
 		var raw []byte
-		if send, ok := e.(node.Send); ok {
-			q.frame = h.sim.frames.of(send.Msg)
+		if send, ok := q.effect.(node.Send); ok {
+			if q.frame == nil {
+				q.frame = h.sim.frames.of(send.Msg)
+			}
 			raw = q.frame.raw
 		}
-		h.sim.trace.effect(h.index, h.sim.now, e, raw)
-		h.queue = append(h.queue, q)
+		h.sim.trace.effect(h.index, h.sim.now, q.effect, raw)
 	}
 	if err := h.carryOut(); err != nil {
 		return err
@@ -235,7 +259,7 @@ func (h *host) do(e node.Effect, f *frame) error {
 		}
 		took := s.cfg.Machine.Execute + time.Duration(len(result.Receipts))*s.cfg.Machine.ExecuteTransaction
 		if s.faults != nil && s.faults.slow != nil {
-			took *= time.Duration(s.faults.slow[h.index])
+			took *= time.Duration(s.faults.slow[h.validator])
 		}
 		h.later(took*time.Duration(h.slow), node.Executed{Result: result})
 	case node.Work:
@@ -285,7 +309,9 @@ func (h *host) told(of any) error {
 	}
 	s.counts.report(of)
 	if c, ok := of.(node.Confirmed); ok {
-		h.blockhash = s.check.ledger.Blocks()[c.Block].LastPoH
+		if b := s.check.ledger.Blocks()[c.Block]; b != nil { // the dishonest may confirm what nobody else has
+			h.blockhash = b.LastPoH
+		}
 	}
 	return nil
 }

@@ -56,10 +56,12 @@ type network struct {
 	up, down  []time.Duration
 }
 
-func newNetwork(cfg *Config, f *faults) *network {
+// newNetwork links so many machines. Faults are given for those of cfg's
+// validators alone.
+func newNetwork(cfg *Config, machines int, f *faults) *network {
 	n := &network{
-		nodes:  cfg.Validators,
-		links:  make([]link, cfg.Validators*cfg.Validators),
+		nodes:  machines,
+		links:  make([]link, machines*machines),
 		jitter: uint64(cfg.Network.Jitter),
 		loss:   lossThreshold(cfg.Network.Loss),
 	}

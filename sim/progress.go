@@ -64,17 +64,21 @@ func (s *Sim) heal(p *phase) {
 	add(progressSlotsAll, deadline{all: true, roots: roots})
 }
 
-// judge tells whether the nodes have made progress by a deadline. Those that
+// judge tells whether the honest nodes have made progress by a deadline. Those that
 // their own votes lock out of the others' fork get another one; all get it if
 // those have more than a third of the stake, without which nothing is
 // confirmed.
 func (s *Sim) judge(d *deadline) error {
-	var with, without, total ledger.Lamports
+	var with, without, out, total ledger.Lamports
 	var locked ledger.Slot
 	behind, now := -1, s.slotOf(s.now)
 	for i, v := range s.genesis.Validators {
 		total += v.Stake
 		w := &s.check.nodes[i]
+		if w.dishonest {
+			out += v.Stake
+			continue
+		}
 		if w.confirmed > d.healed && (d.roots == nil || w.root.Ref.Slot > d.roots[i]) {
 			with += v.Stake
 			continue
@@ -86,8 +90,8 @@ func (s *Sim) judge(d *deadline) error {
 		}
 		behind = i
 	}
-	if consensus.OneThird(without, total) {
-		behind = -1
+	if without > 0 && consensus.OneThird(without+out, total) {
+		behind = -1 // the dishonest may do nothing, and may not be missed
 	}
 	if !d.all && consensus.TwoThirds(with, total) {
 		return nil

@@ -18,7 +18,8 @@ type Result struct {
 	// Blocks counts the slots of which some node holds a block; the others
 	// were Skipped. Abandoned blocks are off the confirmed chain.
 	Blocks, Skipped, Abandoned int
-	// Confirmed, Executed and Rooted count blocks by how many nodes say so.
+	// Confirmed, Executed and Rooted count blocks by how many honest nodes say
+	// so.
 	Confirmed, Executed, Rooted Spread
 	// Submitted transactions were Accepted or Refused by the node that they
 	// were sent to.
@@ -39,7 +40,9 @@ type Result struct {
 	Crashes int
 	// Faults says what went wrong on purpose.
 	Faults string
-	Trace  ledger.Hash
+	// Dishonest says who does not keep to the protocol, and how.
+	Dishonest string
+	Trace     ledger.Hash
 }
 
 // Spread counts blocks of which one node or more says something, and all do.
@@ -93,7 +96,8 @@ func (s *Sim) result() Result {
 	if s.faults != nil {
 		r.Faults = s.faults.String()
 	}
-	slots := make(map[ledger.Slot]bool)
+	r.Dishonest = s.villains.String()
+	slots, honest := make(map[ledger.Slot]bool), s.check.honest()
 	for ref, b := range s.check.ledger.Blocks() {
 		if ref.Slot == 0 {
 			continue
@@ -105,9 +109,9 @@ func (s *Sim) result() Result {
 			r.Abandoned++
 		}
 		said := s.check.of(b)
-		r.Confirmed.add(len(said.confirmed), len(s.hosts))
-		r.Executed.add(len(said.executed), len(s.hosts))
-		r.Rooted.add(len(said.rooted), len(s.hosts))
+		r.Confirmed.add(len(said.confirmed), honest)
+		r.Executed.add(len(said.executed), honest)
+		r.Rooted.add(len(said.rooted), honest)
 		if len(said.confirmed) > 0 {
 			for i, n := range b.Outcomes {
 				r.Outcomes[i] += n
@@ -140,6 +144,9 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	if r.Faults != "" {
 		line("faults", "%s", r.Faults)
 		line("crashes", "%d", r.Crashes)
+	}
+	if r.Dishonest != "" {
+		line("dishonest", "%s", r.Dishonest)
 	}
 	line("time", "%v virtual in %v real: %.2f virtual seconds per second",
 		r.Virtual, took.Round(time.Millisecond), r.Virtual.Seconds()/took.Seconds())

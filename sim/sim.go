@@ -34,38 +34,42 @@ const stakeMin = 1000 * ledger.LamportsPerSOL
 
 // Sim is a cluster in virtual time. It belongs to one goroutine.
 type Sim struct {
-	cfg     Config
-	genesis *cluster.Genesis
-	start   time.Time
-	now     time.Duration // since start
-	queue   queue
-	network *network
-	hosts   []*host
-	index   map[ledger.Pubkey]int // of hosts, by identity
-	decoder node.Decoder
-	jobs    *jobs
-	frames  frames
-	load    *load
-	faults  *faults // nil: nothing goes wrong
-	check   *checker
-	trace   *trace
-	story   *story // nil: nobody reads it
-	counts  counts
+	cfg      Config
+	genesis  *cluster.Genesis
+	start    time.Time
+	now      time.Duration // since start
+	queue    queue
+	network  *network
+	hosts    []*host
+	index    map[ledger.Pubkey]int // of validators, by identity
+	villains dishonest
+	decoder  node.Decoder
+	jobs     *jobs
+	frames   frames
+	load     *load
+	faults   *faults // nil: nothing goes wrong
+	check    *checker
+	trace    *trace
+	story    *story // nil: nobody reads it
+	counts   counts
 }
 
 // New makes a cluster that has not begun to run.
-func New(cfg Config) (*Sim, error) {
+func New(cfg Config) (*Sim, error) { return newSim(cfg, dishonest{}) }
+
+func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Sim{
-		cfg:     cfg,
-		start:   time.Unix(startUnix, 0).UTC(),
-		index:   make(map[ledger.Pubkey]int),
-		decoder: node.Decoder{Rule: cfg.Params.SignatureRule},
-		jobs:    newJobs(cfg.Unshared),
-		load:    newLoad(&cfg),
-		trace:   newTrace(),
+		cfg:      cfg,
+		start:    time.Unix(startUnix, 0).UTC(),
+		index:    make(map[ledger.Pubkey]int),
+		villains: villains,
+		decoder:  node.Decoder{Rule: cfg.Params.SignatureRule},
+		jobs:     newJobs(cfg.Unshared),
+		load:     newLoad(&cfg),
+		trace:    newTrace(),
 	}
 	if !cfg.Unshared {
 		s.frames.shared = make(map[shredInput]*frame)
@@ -76,8 +80,12 @@ func New(cfg Config) (*Sim, error) {
 	if cfg.Story {
 		s.story = newStory(s.slotOf)
 	}
-	s.network = newNetwork(&cfg, s.faults)
+	machines := cfg.Validators + len(villains.twins)
+	s.network = newNetwork(&cfg, machines, s.faults)
 	validators := s.validators()
+	if err := villains.validate(validators); err != nil {
+		return nil, err
+	}
 	genesis, err := cluster.NewGenesis(cluster.Options{
 		Params:     cfg.Params,
 		T0:         s.start.Add(t0After).UnixNano(),
@@ -90,15 +98,17 @@ func New(cfg Config) (*Sim, error) {
 	}
 	s.genesis = genesis
 	for i := range validators {
+		s.index[validators[i].Identity] = i
+	}
+	for i := range machines {
 		h, err := s.newHost(i)
 		if err != nil {
 			return nil, err
 		}
 		s.hosts = append(s.hosts, h)
-		s.index[h.node.Self()] = i
 	}
-	s.check = newChecker(genesis, s.hosts[0].bankHash())
-	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && cfg.Params.Execution == cluster.ExecutionAsync
+	s.check = newChecker(genesis, s.hosts[0].bankHash(), &s.villains)
+	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && villains.none() && cfg.Params.Execution == cluster.ExecutionAsync
 	s.begin()
 	return s, nil
 }
@@ -186,9 +196,12 @@ func (s *Sim) happen(it *item) error {
 		}
 		msg, ok := s.message(it.frame)
 		if !ok {
-			return fmt.Errorf("sent by node %d: no message", it.from)
+			if from := s.hosts[it.from]; from.behaviour == nil {
+				return fmt.Errorf("sent by node %d: no message", it.from)
+			}
+			return nil
 		}
-		return h.step(node.Received{From: s.genesis.Validators[it.from].Identity, Msg: msg})
+		return h.step(node.Received{From: s.hosts[it.from].identity(), Msg: msg})
 	case submitted:
 		return s.submit()
 	case faulty:
@@ -223,17 +236,27 @@ func (s *Sim) message(f *frame) (node.Message, bool) {
 	return f.message(&s.decoder)
 }
 
-// send puts a frame on the link to a node.
+// send puts a frame on the link to a node, or to both machines of a twin.
 func (s *Sim) send(from *host, to ledger.Pubkey, f *frame) {
-	i, ok := s.index[to]
-	if !ok || i == from.index {
+	validator, ok := s.index[to]
+	if !ok || validator == from.validator {
 		return
 	}
+	s.carry(from, validator, f)
+	for i, twin := range s.villains.twins {
+		if twin == validator {
+			s.carry(from, s.cfg.Validators+i, f)
+		}
+	}
+}
+
+// carry puts a frame on the link to a machine.
+func (s *Sim) carry(from *host, to int, f *frame) {
 	s.counts.messages++
 	s.counts.bytes += len(f.raw)
-	at, copies := s.network.travel(s.now, from.index, i, len(f.raw))
+	at, copies := s.network.travel(s.now, from.index, to, len(f.raw))
 	for _, at := range at[:copies] {
-		s.queue.push(item{at: at, what: arrived, host: int32(i), from: int32(from.index), frame: f})
+		s.queue.push(item{at: at, what: arrived, host: int32(to), from: int32(from.index), frame: f})
 	}
 }
 

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tutti/cluster"
+	"tutti/consensus"
+	"tutti/ledger"
+)
+
+// behaviour makes a machine dishonest. The node on it is the same as all
+// others; the behaviour stands between what the node wants done and the world.
+//
+// It belongs to one machine and outlives its crashes. All that is random in it
+// comes from Config.random, and no map order may reach what it does.
+type behaviour interface {
+	// act returns what is done instead of what the node wants done: the same,
+	// changed, less, or more. It is called after each step of the node, so at
+	// least once a tick while the node makes blocks. A Send without a frame is
+	// encoded; one with a frame sends that frame's bytes, which need not be a
+	// message. What a behaviour adds it owns; wanted is its to change, but not
+	// what the effects point to.
+	act(h *host, wanted []queued) []queued
+	// String tells what it does, in a few words.
+	String() string
+}
+
+// dishonest says who does not keep to the protocol. Promises are those of all
+// others.
+type dishonest struct {
+	// twins are validators whose identity a second machine runs as well, with
+	// a store of its own: what is sent to the identity is sent to both. Machine
+	// Validators+i is that of twins[i].
+	twins []int
+	// behaviours are those of single machines.
+	behaviours map[int]behaviour
+}
+
+// validate checks that the dishonest have less than a third of the stake.
+func (d *dishonest) validate(validators []cluster.Validator) error {
+	var bad, total ledger.Lamports
+	for i := range validators {
+		total += validators[i].Stake
+		if !d.honest(i) {
+			bad += validators[i].Stake
+		}
+	}
+	if bad > 0 && !consensus.TwoThirds(total-bad, total) {
+		return fmt.Errorf("%w: %d of %d lamports are dishonest, want less than a third", ErrConfig, bad, total)
+	}
+	return nil
+}
+
+// none tells whether all are honest.
+func (d *dishonest) none() bool { return len(d.twins) == 0 && len(d.behaviours) == 0 }
+
+// validator returns whose identity a machine runs.
+func (d *dishonest) validator(cfg *Config, machine int) int {
+	if machine < cfg.Validators {
+		return machine
+	}
+	return d.twins[machine-cfg.Validators]
+}
+
+// honest tells whether a validator keeps to the protocol. One that runs twice
+// does not, however well each of its machines behaves.
+func (d *dishonest) honest(validator int) bool {
+	return d.behaviours[validator] == nil && !slices.Contains(d.twins, validator)
+}
+
+// String tells what the dishonest do, for people.
+func (d *dishonest) String() string {
+	var all []string
+	for _, v := range d.twins {
+		all = append(all, fmt.Sprintf("node %d runs twice", v))
+	}
+	for _, machine := range slices.Sorted(maps.Keys(d.behaviours)) {
+		all = append(all, fmt.Sprintf("node %d %v", machine, d.behaviours[machine]))
+	}
+	return strings.Join(all, ", ")
+}

@@ -94,11 +94,7 @@ func (n *Node) keepNonce(t *proposer.Pooled) {
 
 // relayNonces forwards, when a UserBlockSlot begins, the pooled durable
 // transactions whose lane this node has not any more, or has not got.
-func (n *Node) relayNonces(u ledger.UserSlot) {
-	if u == n.relayedUser {
-		return
-	}
-	n.relayedUser = u
+func (n *Node) relayNonces() {
 	n.nonces = slices.DeleteFunc(n.nonces, func(t *proposer.Pooled) bool {
 		if !n.pool.Has(t.Hash) {
 			return true

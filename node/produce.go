@@ -56,7 +56,11 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 	if u <= n.begunUser || u == 0 || n.pool.Len() == 0 {
 		return false
 	}
-	n.relayNonces(u)
+	if u != n.relayedUser {
+		n.relayedUser = u
+		n.pool.Resume()
+		n.relayNonces()
+	}
 	lane, ok := n.schedule.Lane(u, n.self)
 	if !ok {
 		n.forward(u)

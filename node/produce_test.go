@@ -6,6 +6,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/ledger"
+	"tutti/proposer"
 )
 
 // A tick that is full of records delays votes; it does not lose them.
@@ -31,4 +32,34 @@ func TestVotesWaitForRoom(t *testing.T) {
 	if len(n.leadTip.voted) != 1 {
 		t.Error("the vote is not recorded in the next tick")
 	}
+}
+
+// A proposer whose turn is over forwards the transactions that still waited
+// then, such as those with a blockhash newer than its anchor.
+func TestForwardWhatWaited(t *testing.T) {
+	c := newTestCluster(t, 2, func(o *cluster.Options) { o.Params.Proposers = 1 })
+	n := c.nodes[0]
+	tx := c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 1, c.genesis.Hash())
+	p, err := proposer.NewPooled(tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.pool.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	n.pool.Take(func(*proposer.Pooled) proposer.Verdict { return proposer.Waits })
+	for u := ledger.UserSlot(2); ; u++ {
+		if _, ok := n.schedule.Lane(u, n.self); !ok {
+			c.now = n.due(uint64(u) * ledger.TicksPerUserSlot)
+			break
+		}
+	}
+	for _, e := range n.Step(c.now, Tick{}) {
+		if send, ok := e.(Send); ok {
+			if m, ok := send.Msg.(TransactionMessage); ok && m.Tx.MessageHash() == p.Hash {
+				return
+			}
+		}
+	}
+	t.Error("it is not forwarded")
 }

@@ -37,6 +37,10 @@ type Config struct {
 	// Load is how many transactions clients submit, per second of virtual
 	// time.
 	Load int
+	// World places the nodes in the regions of the latency matrix, one after
+	// the other, and clients in all of them: Result.World says what each
+	// region's clients saw. Latencies of Network are not used then.
+	World bool
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
 	// Unshared lets each node compute everything itself. Otherwise what two
@@ -98,6 +102,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: machine %+v", ErrConfig, *m)
 	case c.Faults && c.Slots < faultsSlots:
 		return fmt.Errorf("%w: %d slots, with faults want %d at least", ErrConfig, c.Slots, faultsSlots)
+	case c.World && c.Faults:
+		return fmt.Errorf("%w: faults draw regions of their own, so they go without World", ErrConfig)
 	case c.Load < 0:
 		return fmt.Errorf("%w: load %d", ErrConfig, c.Load)
 	}

@@ -308,6 +308,9 @@ func (h *host) told(of any) error {
 		return err
 	}
 	s.counts.report(of)
+	if s.world != nil {
+		s.world.told(s, h.index, of)
+	}
 	if c, ok := of.(node.Confirmed); ok {
 		if b := s.check.ledger.Blocks()[c.Block]; b != nil { // the dishonest may confirm what nobody else has
 			h.blockhash = b.LastPoH

@@ -56,9 +56,10 @@ type network struct {
 	up, down  []time.Duration
 }
 
-// newNetwork links so many machines. Faults are given for those of cfg's
-// validators alone.
-func newNetwork(cfg *Config, machines int, f *faults) *network {
+// newNetwork links so many machines, which stand in those regions: nil for
+// latencies drawn from cfg. Faults are given for those of cfg's validators
+// alone.
+func newNetwork(cfg *Config, machines int, regions []int, f *faults) *network {
 	n := &network{
 		nodes:  machines,
 		links:  make([]link, machines*machines),
@@ -70,8 +71,8 @@ func newNetwork(cfg *Config, machines int, f *faults) *network {
 	for from := range n.nodes {
 		for to := range from {
 			latency := cfg.Network.LatencyMin + time.Duration(rng.Uint64N(spread))
-			if f != nil && f.regions != nil {
-				latency = oneWay(f.regions[from], f.regions[to])
+			if regions != nil {
+				latency = oneWay(regions[from], regions[to])
 			}
 			n.link(from, to).latency = latency
 			n.link(to, from).latency = latency

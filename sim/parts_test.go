@@ -58,7 +58,7 @@ func TestLatencies(t *testing.T) {
 	cfg := small(1)
 	cfg.Network.Jitter = 0
 	cfg.Network.Nudges = []Nudge{{From: 3, To: 1, By: 5}}
-	n := newNetwork(&cfg, cfg.Validators, nil)
+	n := newNetwork(&cfg, cfg.Validators, nil, nil)
 	seen := make(map[time.Duration]bool)
 	for from := range cfg.Validators {
 		for to := range from {
@@ -83,7 +83,7 @@ func TestJitterAndLoss(t *testing.T) {
 	for _, loss := range []float64{0, 0.25, 1} {
 		cfg := small(2)
 		cfg.Network.Loss = loss
-		n := newNetwork(&cfg, cfg.Validators, nil)
+		n := newNetwork(&cfg, cfg.Validators, nil, nil)
 		const messages = 10_000
 		lost := 0
 		for range messages {
@@ -203,7 +203,7 @@ func TestNetworkFaults(t *testing.T) {
 	cfg := small(5)
 	cfg.Network.Jitter = 0
 	f := &faults{bandwidth: []float64{1e6, 1e6, 1e6, 1e6, 1e6}}
-	n := newNetwork(&cfg, cfg.Validators, f)
+	n := newNetwork(&cfg, cfg.Validators, f.regions, f)
 	latency := n.link(0, 1).latency
 	at, _ := n.travel(0, 0, 1, 1000) // 1 ms up, 1 ms down
 	if at[0] != latency+2*time.Millisecond {

@@ -38,6 +38,8 @@ type Result struct {
 	Rejected int
 	// Crashes counts nodes that went down and came back.
 	Crashes int
+	// World is what clients saw in the regions, nil without Config.World.
+	World *World
 	// Faults says what went wrong on purpose.
 	Faults string
 	// Dishonest says who does not keep to the protocol, and how.
@@ -97,6 +99,9 @@ func (s *Sim) result() Result {
 		r.Faults = s.faults.String()
 	}
 	r.Dishonest = s.villains.String()
+	if s.world != nil {
+		r.World = s.world.result(s.slotAt(max(s.cfg.Slots, worldTail) - worldTail))
+	}
 	slots, honest := make(map[ledger.Slot]bool), s.check.honest()
 	for ref, b := range s.check.ledger.Blocks() {
 		if ref.Slot == 0 {

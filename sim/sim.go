@@ -47,6 +47,7 @@ type Sim struct {
 	jobs     *jobs
 	frames   frames
 	load     *load
+	world    *world  // nil: clients are anywhere
 	faults   *faults // nil: nothing goes wrong
 	check    *checker
 	trace    *trace
@@ -81,7 +82,15 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 		s.story = newStory(s.slotOf)
 	}
 	machines := cfg.Validators + len(villains.twins)
-	s.network = newNetwork(&cfg, machines, s.faults)
+	var regions []int
+	if s.faults != nil {
+		regions = s.faults.regions
+	}
+	if cfg.World {
+		s.world = newWorld(machines)
+		regions = s.world.regions
+	}
+	s.network = newNetwork(&cfg, machines, regions, s.faults)
 	validators := s.validators()
 	if err := villains.validate(validators); err != nil {
 		return nil, err
@@ -253,6 +262,9 @@ func (s *Sim) send(from *host, to ledger.Pubkey, f *frame) {
 // carry puts a frame on the link to a machine.
 func (s *Sim) carry(from *host, to int, f *frame) {
 	s.counts.messages++
+	if s.world != nil {
+		s.world.egress[from.index] += len(f.raw)
+	}
 	s.counts.bytes += len(f.raw)
 	at, copies := s.network.travel(s.now, from.index, to, len(f.raw))
 	for _, at := range at[:copies] {
@@ -262,6 +274,19 @@ func (s *Sim) carry(from *host, to int, f *frame) {
 
 // submit lets clients submit their next transaction.
 func (s *Sim) submit() error {
+	if s.world != nil {
+		s.sendFromCity()
+	} else if err := s.sendAnywhere(); err != nil {
+		return err
+	}
+	if next := s.now + s.load.pause(); next < s.slotAt(s.cfg.Slots+1) {
+		s.queue.push(item{at: next, what: submitted})
+	}
+	return nil
+}
+
+// sendAnywhere gives a transaction to any node, or to two.
+func (s *Sim) sendAnywhere() error {
 	tx, to := s.load.transfer(len(s.hosts), func(i int) ledger.Hash { return s.hosts[i].blockhash })
 	for _, i := range to {
 		if s.hosts[i].down {
@@ -272,9 +297,6 @@ func (s *Sim) submit() error {
 		if err := s.hosts[i].step(node.Submitted{Tx: tx, Token: s.load.tokens}); err != nil {
 			return err
 		}
-	}
-	if next := s.now + s.load.pause(); next < s.slotAt(s.cfg.Slots+1) {
-		s.queue.push(item{at: next, what: submitted})
 	}
 	return nil
 }

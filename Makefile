@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz sim sim-night sim-twice kill clean
+.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night sim-twice kill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,17 @@ fuzz: ## run every fuzz target for $FUZZTIME
 	@for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+# Targets whose executions are Decode's of internal/testkit: 16 inputs each.
+FUZZ_EXECS ?= 10000000
+FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError \
+	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState repair:FuzzRequest repair:FuzzResponse \
+	cluster:FuzzParseGossip cluster:FuzzParseContact cluster:FuzzParseGenesisChanged live/store:FuzzParse
+fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine
+	@for t in $(FUZZ_DECODERS); do \
+	  echo "$$t, $(FUZZ_EXECS) executions"; \
+	  $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $$(($(FUZZ_EXECS) / 16))x -fuzzminimizetime 10x -parallel 2 ./$${t%:*} | grep -vE 'baseline|^fuzz: elapsed: [0-9ms]+, execs: [0-9]+ \([1-9]' ; \
+	  test $${PIPESTATUS:-0} -eq 0 || exit 1; done
 
 sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2

@@ -11,6 +11,7 @@ import (
 	"github.com/gagliardetto/solana-go/programs/vote"
 	"github.com/gagliardetto/solana-go/sysvar"
 
+	"tutti/internal/testkit"
 	"tutti/ledger"
 )
 
@@ -192,4 +193,20 @@ func TestStakeAccountActive(t *testing.T) {
 	if _, ok := ParseStakeAccount(make([]byte, StakeAccountSize)); ok {
 		t.Error("an empty stake account is delegated")
 	}
+}
+
+// FuzzParseAccounts: no data of an account make its parsers panic or
+// allocate much.
+func FuzzParseAccounts(f *testing.F) {
+	v := VoteAccount{Node: ledger.Pubkey{1}, Withdrawer: ledger.Pubkey{2}, Authority: ledger.Pubkey{3}}
+	f.Add(v.Append(nil))
+	s := StakeAccount{Authority: ledger.Pubkey{1}, Voter: ledger.Pubkey{2}, Stake: 3}
+	f.Add(s.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			ParseVoteAccount(b)
+			ParseStakeAccount(b)
+			return nil
+		})
+	})
 }

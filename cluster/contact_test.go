@@ -389,31 +389,44 @@ func manyHeld(n int) []Held {
 	return out
 }
 
+// FuzzParseContact: no bytes make the reader of records panic, and those that
+// it reads are the ones that Append writes. The signature is left out.
 func FuzzParseContact(f *testing.F) {
 	c := contact(1, 0)
 	f.Add(c.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			r := &reader{b: b}
+			c := readContact(r)
+			if r.done() != nil {
+				return nil
+			}
+			return func() []byte { return c.Append(nil) }
+		})
 		r := &reader{b: b}
-		c := readContact(r)
-		if r.done() == nil && !bytes.Equal(c.Append(nil), b) {
-			t.Error("record differs after a round trip")
-		}
-		if _, err := ParseContact(b); err == nil && r.err != nil {
+		readContact(r)
+		if _, err := ParseContact(b); err == nil && r.done() != nil {
 			t.Error("accepted what does not parse")
 		}
 	})
 }
 
+// FuzzParseGossip: no bytes make the reader of messages panic, and those that
+// it reads are the ones that Append writes. The signatures are left out.
 func FuzzParseGossip(f *testing.F) {
 	push := Gossip{Kind: Push, Records: []Contact{contact(1, 0), contact(2, 0)}}
 	f.Add(push.Append(nil))
 	pull := Gossip{Kind: PullRequest, To: lastKey, Held: manyHeld(3)}
 	f.Add(pull.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		g, err := readGossip(b)
-		if err == nil && !bytes.Equal(g.Append(nil), b) {
-			t.Error("message differs after a round trip")
-		}
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			g, err := readGossip(b)
+			if err != nil {
+				return nil
+			}
+			return func() []byte { return g.Append(nil) }
+		})
+		_, err := readGossip(b)
 		if _, parseErr := ParseGossip(b); parseErr == nil && err != nil {
 			t.Error("accepted what does not parse")
 		}

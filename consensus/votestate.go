@@ -140,7 +140,10 @@ func (s *VoteState) known(v *ledger.Vote, fork Ancestry) ([]ledger.Lockout, erro
 	if last < fork.Oldest() {
 		return nil, ErrVoteTooOld
 	}
-	lockouts := make([]ledger.Lockout, 0, min(len(v.Lockouts), LockoutsMax+1))
+	if len(v.Lockouts) > LockoutsMax {
+		return nil, ErrTooManyVotes
+	}
+	lockouts := make([]ledger.Lockout, 0, len(v.Lockouts))
 	for i, l := range v.Lockouts {
 		if i > 0 && l.Slot <= v.Lockouts[i-1].Slot {
 			return nil, ErrSlotsNotOrdered
@@ -187,9 +190,6 @@ func (s *VoteState) newRoot(v *ledger.Vote, fork Ancestry) (ledger.Slot, bool, e
 
 // wellFormed checks the state by itself.
 func (s *VoteState) wellFormed() error {
-	if len(s.lockouts) > LockoutsMax {
-		return ErrTooManyVotes
-	}
 	for i, l := range s.lockouts {
 		switch {
 		case l.Confirmations == 0:

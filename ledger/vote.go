@@ -12,6 +12,9 @@ const (
 	voteTag = 64
 	// VoteExtensionMax is the longest extension with which a vote counts.
 	VoteExtensionMax = 128
+	// VoteLockoutsKept is how many lockouts of a vote are kept, the newest: one
+	// more than a tower has, so that too many are seen to be too many.
+	VoteLockoutsKept = 32
 
 	// noRoot stands for no root in a TowerSync.
 	noRoot = math.MaxUint64
@@ -35,7 +38,8 @@ type Vote struct {
 	Root      Slot
 	// Lockouts are oldest first, as they stand: whether they make a tower is
 	// for consensus to say. Invariant: at least one; slots do not fall, and
-	// are not below the root.
+	// are not below the root. Of a vote that was read there are at most
+	// VoteLockoutsKept, the newest.
 	Lockouts []Lockout
 	// Block is the block voted for. Invariant: its slot is the last lockout's.
 	Block        BlockRef
@@ -127,14 +131,19 @@ func (v *Vote) parseData(data []byte) error {
 		r.fail(ErrEncoding)
 		return r.err
 	}
-	v.Lockouts = make([]Lockout, n)
-	for i := range v.Lockouts {
+	// Two bytes of input can be a lockout of 16: those of which there cannot
+	// be so many are only walked over.
+	v.Lockouts = make([]Lockout, 0, min(n, VoteLockoutsKept))
+	for i := range n {
 		offset := r.varint()
 		if slot+offset < slot {
 			r.fail(ErrEncoding)
 		}
 		slot += offset
-		v.Lockouts[i] = Lockout{Slot: Slot(slot), Confirmations: r.u8()}
+		l := Lockout{Slot: Slot(slot), Confirmations: r.u8()}
+		if i >= n-VoteLockoutsKept {
+			v.Lockouts = append(v.Lockouts, l)
+		}
 	}
 	v.Block = BlockRef{Slot: Slot(slot), ID: r.hash()}
 	switch r.u8() {

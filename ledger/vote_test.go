@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/gagliardetto/solana-go"
@@ -239,6 +240,33 @@ func TestVoteWithoutRootCountsFromZero(t *testing.T) {
 	}
 }
 
+// TestVoteKeepsNewestLockouts: a vote may hold any number of lockouts, but no
+// more are kept than show that they are too many.
+func TestVoteKeepsNewestLockouts(t *testing.T) {
+	for _, n := range []int{1, 31, 32, 33, 400} {
+		v := sampleVote()
+		v.Lockouts = nil
+		for i := range n {
+			v.Lockouts = append(v.Lockouts, ledger.Lockout{Slot: v.Root + ledger.Slot(i+1), Confirmations: uint8(i)})
+		}
+		v.Block.Slot = v.Root + ledger.Slot(n)
+		tx := voteTransaction(t, &v)
+		got, err := ledger.ParseVote(&tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := v.Lockouts[max(0, n-ledger.VoteLockoutsKept):]; !slices.Equal(got.Lockouts, want) || got.Block != v.Block {
+			t.Errorf("%d lockouts: kept %v of %v", n, got.Lockouts, got.Block)
+		}
+		testkit.Allocates(t, tx.Raw(), func(b []byte) {
+			tx, _ := ledger.ParseTransaction(b)
+			_, _ = ledger.ParseVote(&tx)
+		})
+	}
+}
+
+// FuzzVote: no instruction data makes ParseVote panic, and a vote that it
+// reads is the one that Message writes, unless it has too many lockouts.
 func FuzzVote(f *testing.F) {
 	v := sampleVote()
 	message := v.Message(ledger.Hash{1})
@@ -247,25 +275,32 @@ func FuzzVote(f *testing.F) {
 	without := v.Message(ledger.Hash{1})
 	f.Add(without.Instructions[0].Data)
 	f.Add([]byte{64, 0, 0, 0})
+	accounts := message.Instructions[0].Accounts
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 1000 {
-			return
-		}
-		m := message
-		m.Instructions = []ledger.Instruction{{Program: 2, Accounts: message.Instructions[0].Accounts, Data: data}}
-		tx := parseMessage(t, m)
-		v, err := ledger.ParseVote(&tx)
-		if err != nil {
-			if !errors.Is(err, ledger.ErrVote) {
-				t.Fatal(err)
+		testkit.Decode(t, data, func(data []byte) func() []byte {
+			if len(data) > 1000 {
+				return nil
 			}
-			return
-		}
-		if v.Block.Slot != v.Lockouts[len(v.Lockouts)-1].Slot {
-			t.Fatalf("block %v, lockouts %v", v.Block, v.Lockouts)
-		}
-		if again := v.Message(ledger.Hash{1}); !bytes.Equal(again.Instructions[0].Data, data) {
-			t.Fatalf("got  %x\nwant %x", again.Instructions[0].Data, data)
-		}
+			m := message
+			m.Instructions = []ledger.Instruction{{Program: 2, Accounts: accounts, Data: data}}
+			tx := parseMessage(t, m)
+			v, err := ledger.ParseVote(&tx)
+			if err != nil {
+				if !errors.Is(err, ledger.ErrVote) {
+					t.Fatal(err)
+				}
+				return nil
+			}
+			if v.Block.Slot != v.Lockouts[len(v.Lockouts)-1].Slot || len(v.Lockouts) > ledger.VoteLockoutsKept {
+				t.Fatalf("block %v, lockouts %v", v.Block, v.Lockouts)
+			}
+			if len(v.Lockouts) == ledger.VoteLockoutsKept {
+				return nil
+			}
+			return func() []byte {
+				again := v.Message(ledger.Hash{1})
+				return again.Instructions[0].Data
+			}
+		})
 	})
 }

@@ -1,8 +1,9 @@
 package repair
 
 import (
-	"bytes"
 	"testing"
+
+	"tutti/internal/testkit"
 )
 
 // FuzzRequest: no bytes make ParseRequest panic, and those that it reads are
@@ -14,16 +15,16 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add([]byte("request"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := ParseRequest(b)
-		if err != nil {
-			return
-		}
-		if got := r.Append(nil); !bytes.Equal(got, b) {
-			t.Fatalf("read %x, wrote %x", b, got)
-		}
-		if out, ok := Answer(stored{}, r); ok && (out.Nonce != r.Nonce || len(out.Shreds) > ShredsMax) {
-			t.Fatalf("%d shreds", len(out.Shreds))
-		}
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			r, err := ParseRequest(b)
+			if err != nil {
+				return nil
+			}
+			if out, ok := Answer(stored{}, r); ok && (out.Nonce != r.Nonce || len(out.Shreds) > ShredsMax) {
+				t.Fatalf("%d shreds", len(out.Shreds))
+			}
+			return func() []byte { return r.Append(nil) }
+		})
 	})
 }
 
@@ -36,15 +37,15 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Add([]byte{0, 0, 0, 0, 255, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := ParseResponse(b)
-		if err != nil {
-			return
-		}
-		if got := r.Append(nil); !bytes.Equal(got, b) {
-			t.Fatalf("read %x, wrote %x", b, got)
-		}
-		if len(r.Shreds) > ShredsMax {
-			t.Fatalf("%d shreds", len(r.Shreds))
-		}
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			r, err := ParseResponse(b)
+			if err != nil {
+				return nil
+			}
+			if len(r.Shreds) > ShredsMax {
+				t.Fatalf("%d shreds", len(r.Shreds))
+			}
+			return func() []byte { return r.Append(nil) }
+		})
 	})
 }

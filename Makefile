@@ -54,10 +54,10 @@ FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger
 	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState repair:FuzzRequest repair:FuzzResponse \
 	cluster:FuzzParseGossip cluster:FuzzParseContact cluster:FuzzParseGenesisChanged live/store:FuzzParse
 fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine
-	@for t in $(FUZZ_DECODERS); do \
-	  echo "$$t, $(FUZZ_EXECS) executions"; \
-	  $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $$(($(FUZZ_EXECS) / 16))x -fuzzminimizetime 10x -parallel 2 ./$${t%:*} | grep -vE 'baseline|^fuzz: elapsed: [0-9ms]+, execs: [0-9]+ \([1-9]' ; \
-	  test $${PIPESTATUS:-0} -eq 0 || exit 1; done
+	@mkdir -p bin; for t in $(FUZZ_DECODERS); do \
+	  $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $$(($(FUZZ_EXECS) / 16))x -fuzzminimizetime 10x -parallel 2 ./$${t%:*} > bin/fuzz.log 2>&1 \
+	    || { cat bin/fuzz.log; exit 1; }; \
+	  echo "$$t: $(FUZZ_EXECS) executions, no crasher; inputs: $$(grep execs: bin/fuzz.log | tail -1)"; done
 
 sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2

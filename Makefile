@@ -20,7 +20,7 @@ run: build ## run a devnet with load and a live display; Ctrl-C stops it
 
 test: ## run all tests
 	$(GO) test -timeout 10m ./...
-	$(GO) test -tags faultybank -run TestFaultyBank ./cmd/tutti
+	$(GO) test -tags planted -run TestFaultyBank ./cmd/tutti
 
 race: ## run the tests of what is concurrent under the race detector
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./live/... ./rpc/... ./bank/... ./cmd/...

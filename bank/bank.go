@@ -33,6 +33,7 @@ import (
 	"slices"
 
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -208,7 +209,6 @@ func (b *Bank) freeze(x *execution, stakes [2]*epochStakes, fresh []*cluster.Epo
 		Past: past, height: x.parent.height + 1, lattice: x.parent.lattice,
 		written: x.changes(), stakes: stakes, parent: x.parent,
 	}
-	injectFault(l.written)
 	delta := b.workers.hashChanges(&l.lattice, l.written)
 	receipts, signatures := x.receipts()
 	leaves := make([]ledger.Hash, len(receipts))
@@ -222,6 +222,9 @@ func (b *Bank) freeze(x *execution, stakes [2]*epochStakes, fresh []*cluster.Epo
 		Receipts: TreeRoot(leaves), Delta: TreeRoot(delta),
 		Accounts:  ledger.Sum(l.lattice.Append(nil)),
 		HardForks: b.hardForks(x.parent.Ref.Slot, x.block.Ref.Slot),
+	}
+	if planted.Is(planted.BankParent) {
+		past.Link.Parent = x.parent.Link.Parent
 	}
 	past.BankHash = past.Link.BankHash()
 	for i := range receipts {

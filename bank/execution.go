@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tutti/bank/program"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -241,7 +242,7 @@ func (x *execution) earliest(j *job) int32 {
 	for i, n := range j.slots {
 		s := &x.slots[n]
 		wave = max(wave, s.written)
-		if j.writable>>i&1 == 1 {
+		if j.writable>>i&1 == 1 && !planted.Is(planted.ReadLock) {
 			wave = max(wave, s.read)
 		}
 	}
@@ -289,6 +290,9 @@ func (x *execution) changes() []AccountDelta {
 		deltas[i] = AccountDelta{Key: s.key, Old: s.before}
 		if s.now.Lamports > 0 {
 			account := s.now
+			if planted.Is(planted.FlipBit) {
+				account.Lamports ^= 1
+			}
 			deltas[i].New = &account
 		}
 	}
@@ -335,6 +339,9 @@ func (x *execution) receipts() ([]Receipt, uint64) {
 		if j.outcome.Processed() {
 			signatures += uint64(j.tx.NumSignatures())
 		}
+	}
+	if planted.Is(planted.ReceiptOrder) {
+		slices.Reverse(receipts)
 	}
 	return receipts, signatures
 }

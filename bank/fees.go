@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tutti/bank/program"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -93,7 +94,12 @@ func (x *execution) reward() {
 	for _, key := range proposers {
 		s := shares[key]
 		burnt := s.base * burnPercent / 100
-		x.burned += burnt
+		if !planted.Is(planted.BurnLost) {
+			x.burned += burnt
+		}
+		if planted.Is(planted.FeeSplit) {
+			burnt = 0
+		}
 		x.deposit(key, s.base-burnt+s.priority)
 	}
 }

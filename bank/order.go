@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -55,7 +56,7 @@ func order(recorded []Recorded) []unit {
 			return cmp.Compare(a.section, b.section)
 		case a.u != b.u:
 			return cmp.Compare(a.u, b.u)
-		case a.price != b.price:
+		case a.price != b.price && !planted.Is(planted.FeeOrder):
 			return cmp.Compare(b.price, a.price)
 		case a.position != b.position:
 			return cmp.Compare(a.position, b.position)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -88,7 +89,9 @@ func Restore(g *cluster.Genesis, s Snapshot, workers int) (*Bank, error) {
 	}
 	for _, p := range s.Past[max(0, last+1-duplicateWindow):] {
 		for _, h := range p.Processed {
-			b.state.recent[h] = p.Ref.Slot
+			if !planted.Is(planted.StatusRestored) {
+				b.state.recent[h] = p.Ref.Slot
+			}
 		}
 	}
 	root := s.Past[last]

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -142,10 +143,15 @@ func (s *state) apply(l *layer) {
 func (s *state) undo() {
 	l := s.tip()
 	for i := range l.written {
+		if i == 0 && planted.Is(planted.UndoAccount) {
+			continue
+		}
 		s.set(l.written[i].Key, l.written[i].Old)
 	}
 	for _, h := range l.Processed {
-		delete(s.recent, h)
+		if !planted.Is(planted.UndoStatus) {
+			delete(s.recent, h)
+		}
 	}
 	if out := s.leaving(); out != nil {
 		for _, h := range out.Processed {
@@ -159,7 +165,11 @@ func (s *state) undo() {
 // leaving returns the block that the tip has pushed out of the window, nil if
 // there is none.
 func (s *state) leaving() *Past {
-	if i := len(s.trail) - 1 - duplicateWindow; i >= 0 {
+	i := len(s.trail) - 1 - duplicateWindow
+	if planted.Is(planted.StatusAge) {
+		i++
+	}
+	if i >= 0 {
 		return s.trail[i]
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 
 	"tutti/bank/program"
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -28,6 +29,9 @@ func (x *execution) single(w *worker, j *job) {
 	w.saved = w.saved[:0]
 	base, priority := j.tx.BaseFee(), j.tx.Budget.PriorityFee()
 	if j.outcome = x.judge(j, saturatingAdd(base, priority)); j.outcome != OK {
+		if planted.Is(planted.NonceRefused) {
+			x.advanceNonce(j)
+		}
 		return
 	}
 	x.charge(j, base, priority)
@@ -79,6 +83,9 @@ func (x *execution) bundle(w *worker, jobs []job) {
 		m.outcome, m.base, m.units = BundleAborted, 0, 0
 	}
 	for _, s := range slices.Backward(w.saved) {
+		if planted.Is(planted.BundleAtomic) {
+			break
+		}
 		x.slots[s.slot].now = s.account // last what was saved first
 	}
 	x.charge(bundler, base, priority)
@@ -120,7 +127,7 @@ func (x *execution) judge(j *job, fee ledger.Lamports) Outcome {
 	switch {
 	case !j.tx.SignatureOK:
 		return BadSignature
-	case x.messages[j.message].processed:
+	case x.messages[j.message].processed && !planted.Is(planted.Duplicates):
 		return Duplicate
 	case j.nonce >= 0 && !x.nonceUsable(j):
 		return BadNonce
@@ -160,6 +167,10 @@ func (x *execution) advanceNonce(j *job) {
 	a := &x.slots[j.slots[j.nonce]].now
 	nonce, _ := program.ParseNonce(a.Data)
 	nonce.Value, nonce.LamportsPerSignature = x.nextNonce, uint64(ledger.FeePerSignature)
+	if planted.Is(planted.NonceInPlace) {
+		nonce.Append(a.Data[:0])
+		return
+	}
 	a.Data = nonce.Append(nil)
 }
 

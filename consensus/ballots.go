@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -71,7 +72,10 @@ func (b *Ballots) Count(block ledger.Slot, stakes *Stakes, votes []ledger.Vote, 
 	if len(kept) == ReportsMax {
 		kept = kept[1:]
 	}
-	next.reports = append(slices.Clone(kept), reports{block, made})
+	if !planted.Is(planted.SharedReports) {
+		kept = slices.Clone(kept)
+	}
+	next.reports = append(kept, reports{block, made})
 	next.executed = next.reported()
 	return next, refused
 }
@@ -233,7 +237,7 @@ func twoThirdsReached(at []stakedSlot, total ledger.Lamports) ledger.Slot {
 	var sum ledger.Lamports
 	for _, a := range at {
 		sum += a.stake
-		if TwoThirds(sum, total) {
+		if TwoThirds(sum, total) || planted.Is(planted.FinalByThird) && OneThird(sum, total) {
 			return a.slot
 		}
 	}

@@ -1,6 +1,10 @@
 package consensus
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"tutti/internal/planted"
+)
 
 // Lag is Λ(b) of PROTOCOL section 9: the number of blocks on the fork after
 // e(b), up to and including b. It counts no further than AncestorsMax.
@@ -11,7 +15,7 @@ func Lag(block *Lineage, ballots *Ballots) int { return block.After(ballots.Exec
 // and zero are the genesis parameters lag_full and lag_zero.
 func CostMax(cost uint64, lag, full, zero int) uint64 {
 	switch {
-	case lag <= full:
+	case lag <= full || planted.Is(planted.LagIgnored):
 		return cost
 	case lag >= zero:
 		return 0

@@ -18,6 +18,7 @@ import (
 	"math/bits"
 
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -29,10 +30,14 @@ func Exceeds(part, whole ledger.Lamports, num, den uint64) bool {
 }
 
 // TwoThirds tells whether part is more than two thirds of whole.
-func TwoThirds(part, whole ledger.Lamports) bool { return Exceeds(part, whole, 2, 3) }
+func TwoThirds(part, whole ledger.Lamports) bool {
+	return Exceeds(part, whole, 2, 3) || planted.Is(planted.TwoThirds) && !Exceeds(whole, part, 3, 2)
+}
 
 // OneThird tells whether part is more than a third of whole.
-func OneThird(part, whole ledger.Lamports) bool { return Exceeds(part, whole, 1, 3) }
+func OneThird(part, whole ledger.Lamports) bool {
+	return Exceeds(part, whole, 1, 3) || planted.Is(planted.OneThird) && !Exceeds(whole, part, 3, 1)
+}
 
 // Stakes is the vote accounts of one epoch and their stakes. A voter is
 // known by its index, the place in the epoch's items. Stakes never changes
@@ -85,6 +90,9 @@ func NewEpochs(s Schedule) *Epochs { return &Epochs{schedule: s} }
 // At returns the stakes that hold in a slot, nil if they are not known.
 func (e *Epochs) At(slot ledger.Slot) *Stakes {
 	epoch := e.schedule.Epoch(slot)
+	if planted.Is(planted.StakesEpoch) {
+		epoch++
+	}
 	for i, v := range e.views {
 		if v.Epoch == epoch {
 			copy(e.views[1:i+1], e.views[:i])

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -220,7 +221,7 @@ func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {
 	}
 	next, _, _ := push(t.votes, block)
 	for _, v := range next {
-		if !forks.Ancestor(v.Block, block) {
+		if !forks.Ancestor(v.Block, block) && !planted.Is(planted.Lockouts) {
 			return Decision{Verdict: Locked, Block: v.Block}
 		}
 	}
@@ -250,7 +251,7 @@ func (t *Tower) threshold(block ledger.BlockRef, b *Ballots) Decision {
 			stake += b.stakes.Items[i].Stake
 		}
 	}
-	if TwoThirds(stake, b.stakes.Total()) {
+	if TwoThirds(stake, b.stakes.Total()) || planted.Is(planted.DepthThreshold) {
 		return Decision{}
 	}
 	return Decision{Verdict: BelowThreshold, Block: deep.Block, Stake: stake, Total: b.stakes.Total()}
@@ -292,7 +293,7 @@ func (t *Tower) switching(block ledger.BlockRef, stakes *Stakes, forks *ForkChoi
 		}
 	}
 	d := Decision{Verdict: NoSwitch, Stake: s.stake, Total: stakes.Total()}
-	if Exceeds(s.stake, stakes.Total(), switchNum, switchDen) {
+	if Exceeds(s.stake, stakes.Total(), switchNum, switchDen) || planted.Is(planted.SwitchThreshold) {
 		d.Verdict = SwitchFork
 	}
 	return d

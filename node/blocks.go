@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
 	"tutti/validator"
@@ -166,7 +167,7 @@ func (n *Node) finishBlock(p *validator.Progress, set *shred.Set) {
 		}
 		n.supply(b, ref, h)
 	}
-	if b.Ready() {
+	if b.Ready() || planted.Is(planted.VoteUnheld) {
 		n.choice.SetCandidate(b.BlockRef, true)
 	}
 	signer, _ := n.schedule.Leader(b.Slot)

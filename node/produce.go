@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/leader"
 	"tutti/ledger"
 	"tutti/proposer"
@@ -78,7 +79,7 @@ func (n *Node) beginUserBlock(tick uint64) bool {
 	}
 	n.begunUser = u
 	key := ledger.UserKey(u, lane)
-	n.do(Save{Records: []Record{BegunRecord{Key: key}}})
+	n.do(Save{Lazy: planted.Is(planted.BegunUnsynced), Records: []Record{BegunRecord{Key: key}}})
 	n.makingOn = anchor
 	n.making = proposer.NewBuilder(proposer.Config{
 		U: u, Lane: lane, Anchor: anchor.LastPoH, Signer: n.cfg.Identity,
@@ -274,7 +275,7 @@ func (n *Node) beginBlock() bool {
 		return false
 	}
 	n.begunSlot = s
-	n.do(Save{Records: []Record{BegunRecord{Key: s.Key()}}})
+	n.do(Save{Lazy: planted.Is(planted.BegunUnsynced), Records: []Record{BegunRecord{Key: s.Key()}}})
 	n.leading = leader.NewBuilder(leader.Config{
 		Slot: s, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
 		Signer: n.cfg.Identity, ShredVersion: n.shredVersion, Params: n.params,
@@ -376,11 +377,15 @@ func (n *Node) recordUserBlocks() {
 	if len(refs) == 0 {
 		return
 	}
-	slices.SortFunc(refs, compareUserBlocks)
+	if !planted.Is(planted.MapOrder) {
+		slices.SortFunc(refs, compareUserBlocks)
+	}
 	refs = slices.CompactFunc(refs, func(a, b ledger.UserBlockRef) bool { return a.U == b.U && a.Lane == b.Lane })
 	refs = refs[:min(len(refs), ledger.UserBlockEntriesMax)]
 	for _, ref := range refs {
-		n.rebroadcast(ref)
+		if !planted.Is(planted.Rebroadcast) {
+			n.rebroadcast(ref)
+		}
 		n.leadTip.named[ref] = true
 		n.leadTip.lanes[laneOf{ref.U, ref.Lane}] = true
 	}

@@ -8,6 +8,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
 	"tutti/validator"
@@ -102,6 +103,9 @@ func (n *Node) plant(s *RootState, bankHash ledger.Hash) (*validator.Block, erro
 			BlockRef: p.Ref, Parent: root, Height: p.Height, LastPoH: p.LastPoH, Lag: p.Lag, Named: p.Named,
 			Executed: true, Confirmed: true,
 		}
+		if planted.Is(planted.LanesLost) {
+			root.Named = nil
+		}
 	}
 	stakes := n.epochs.At(root.Slot)
 	if stakes == nil {
@@ -121,6 +125,9 @@ func (n *Node) plant(s *RootState, bankHash ledger.Hash) (*validator.Block, erro
 // restore takes up tower and begun blocks of the last run.
 func (n *Node) restore(r Recovered) error {
 	for _, k := range r.Begun {
+		if planted.Is(planted.BegunLost) {
+			break
+		}
 		if u, _ := k.User(); k.IsUser() {
 			n.begunUser = max(n.begunUser, u)
 		} else {
@@ -129,7 +136,7 @@ func (n *Node) restore(r Recovered) error {
 	}
 	root := n.forks.Root()
 	n.tower = consensus.NewTower(n.self, root.BlockRef)
-	if len(r.Tower) == 0 {
+	if len(r.Tower) == 0 || planted.Is(planted.TowerLost) {
 		return nil
 	}
 	t, err := consensus.ParseTower(r.Tower)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tutti/cluster"
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
 	"tutti/turbine"
@@ -93,7 +94,7 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		return
 	}
 	n.report(ShredSeen{Key: k, Depth: place.Depth, Repaired: repaired})
-	if !repaired && !passedOn && !in.Passed {
+	if !repaired && (!passedOn && !in.Passed || planted.Is(planted.PassedTwice)) {
 		n.retransmit(ShredMessage{Shred: in.Shred, Root: m.Root}, place)
 	}
 	if len(in.Ready) > 0 {
@@ -240,7 +241,9 @@ func (n *Node) foundConflict(k ledger.SlotKey, signer ledger.Pubkey, pair *[2]sh
 		return
 	}
 	n.equivocating[k] = true
-	n.do(Save{Lazy: true, Records: []Record{EvidenceRecord{Key: k, A: pair[0].Raw(), B: pair[1].Raw()}}})
+	if !planted.Is(planted.EvidenceLost) {
+		n.do(Save{Lazy: true, Records: []Record{EvidenceRecord{Key: k, A: pair[0].Raw(), B: pair[1].Raw()}}})
+	}
 	n.report(Equivocated{Key: k, Signer: signer})
 	a, errA := shredMessage(pair[0])
 	b, errB := shredMessage(pair[1])

@@ -7,6 +7,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
 	"tutti/validator"
@@ -140,7 +141,7 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 // often down would start from an ever older root.
 func (n *Node) followFinal() {
 	b := n.newest.Ancestor(n.final)
-	if b == nil || b.Slot <= n.rooted.Slot {
+	if b == nil || b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
 		return
 	}
 	if n.isVoter && b.Slot > n.tower.Root().Slot && n.tower.Restore(b.BlockRef, placeOn(b)) != nil {
@@ -238,7 +239,7 @@ func (n *Node) castVote(b *validator.Block) {
 		panic(fmt.Sprintf("node: own vote: %v", err))
 	}
 	n.tower.SetTransaction(tx.Raw())
-	n.do(Save{Records: []Record{TowerRecord{Bytes: n.tower.Append(nil)}}})
+	n.do(Save{Lazy: planted.Is(planted.VoteUnsynced), Records: []Record{TowerRecord{Bytes: n.tower.Append(nil)}}})
 	n.lastVote = VoteMessage{Tx: tx, Vote: v}
 	n.votedAt = n.now
 	n.do(Send{To: n.stakedPeers(), Msg: n.lastVote})
@@ -270,7 +271,7 @@ func (n *Node) executedOn(b *validator.Block) *validator.Block {
 
 // root makes a block the root of the consensus lane.
 func (n *Node) root(b *validator.Block) {
-	if b == nil || b.Slot <= n.rooted.Slot {
+	if b == nil || b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
 		return
 	}
 	n.rooted = b

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -119,7 +120,7 @@ func (p *Pool) Add(t *Pooled) (evicted *Pooled, err error) {
 	}
 	t.sequence = p.sequence
 	p.sequence++
-	if len(p.byHash) >= p.max {
+	if len(p.byHash) >= p.max && !planted.Is(planted.PoolBound) {
 		cheapest := p.byWorst[0]
 		if !t.before(cheapest) {
 			return nil, fmt.Errorf("%w (%d micro-lamports per compute unit)", ErrFull, cheapest.Budget.UnitPrice)

@@ -10,6 +10,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -93,7 +94,7 @@ func (b *Block) HasSlot(slot ledger.Slot) bool {
 func (b *Block) Names(u ledger.UserSlot, lane ledger.Lane) bool {
 	for ; b != nil && b.Slot >= u.Slot(); b = b.Parent {
 		for i := range b.Named {
-			if b.Named[i].Ref.U == u && b.Named[i].Ref.Lane == lane {
+			if b.Named[i].Ref.U == u && b.Named[i].Ref.Lane == lane && !planted.Is(planted.LaneTwice) {
 				return true
 			}
 		}
@@ -104,7 +105,11 @@ func (b *Block) Names(u ledger.UserSlot, lane ledger.Lane) bool {
 // Anchor returns the block among the AnchorDepth newest of the fork that
 // ends in b whose last PoH hash that is, or nil.
 func (b *Block) Anchor(hash ledger.Hash) *Block {
-	for range AnchorDepth {
+	depth := AnchorDepth
+	if planted.Is(planted.AnchorDepth) {
+		depth++
+	}
+	for range depth {
 		if b == nil || b.LastPoH == hash {
 			return b
 		}
@@ -150,6 +155,9 @@ func Window(p *cluster.Params, parent *Block, v, w ledger.UserSlot) error {
 		if x.Slot() != w.Slot() && !parent.HasSlot(x.Slot()) {
 			skipped++
 		}
+	}
+	if planted.Is(planted.WindowWide) {
+		skipped++
 	}
 	if distance > p.InclusionWindow+skipped {
 		return ErrTooLate

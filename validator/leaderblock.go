@@ -7,6 +7,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
 	"tutti/poh"
@@ -119,7 +120,7 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	if len(p.roots) > FECSetsMax {
 		return p, ErrTooManySets
 	}
-	if p.Slot-p.Parent.Slot != ledger.Slot(set.ParentOffset) {
+	if p.Slot-p.Parent.Slot != ledger.Slot(set.ParentOffset) && !planted.Is(planted.ParentOffset) {
 		return p, ErrParentOffset
 	}
 	p.open = append(p.open[:len(p.open):len(p.open)], set.Payload...)
@@ -132,7 +133,9 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	}
 	p.open = nil
 	// The slices are shared with the progress before: copy before growing.
-	p.named = p.named[:len(p.named):len(p.named)]
+	if !planted.Is(planted.SharedEntries) {
+		p.named = p.named[:len(p.named):len(p.named)]
+	}
 	p.votes = p.votes[:len(p.votes):len(p.votes)]
 	p.voted = append(p.voted[:len(p.voted):len(p.voted)], make(map[ballot]bool))
 	for _, c := range components {

@@ -1,4 +1,4 @@
-//go:build faultybank
+//go:build planted
 
 package main
 
@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"tutti/internal/planted"
 )
 
-// TestFaultyBank runs a devnet in which one node of four flips a bit in what
-// it executes: the others must say so (SIMD-0023 "BankHash").
+// TestFaultyBank runs a devnet in which one node of four flips bits in what it
+// executes: the others must say so (SIMD-0023 "BankHash").
 func TestFaultyBank(t *testing.T) {
 	dir := t.TempDir()
 	path, err := os.Executable()
@@ -22,7 +24,7 @@ func TestFaultyBank(t *testing.T) {
 	cmd := exec.Command(path, "devnet", "--reset", "--ledger", filepath.Join(dir, "dev"),
 		"--load", "50", "--duration", "5s", "--summary", summary)
 	cmd.Args[0] = "tutti" // TestMain runs the command of that name
-	cmd.Env = append(os.Environ(), "TUTTI_FAULTY_NODE=v1")
+	cmd.Env = append(os.Environ(), "TUTTI_PLANTED="+string(planted.FlipBit), "TUTTI_PLANTED_NODE=v1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("devnet: %v\n%s", err, out)
 	}

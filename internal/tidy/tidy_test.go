@@ -116,7 +116,7 @@ func TestLayers(t *testing.T) {
 		}
 		for _, i := range f.imports {
 			pkg, ok := strings.CutPrefix(i, "tutti/")
-			if !ok {
+			if !ok || pkg == "internal/planted" { // a constant, but for the builds of `make bugs`
 				continue
 			}
 			sameTree := strings.Split(pkg, "/")[0] == strings.Split(f.pkg, "/")[0]

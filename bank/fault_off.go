@@ -1,6 +1,0 @@
-//go:build !faultybank
-
-package bank
-
-// injectFault does nothing: only a build for tests can make the bank wrong.
-func injectFault([]AccountDelta) {}

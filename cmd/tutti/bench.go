@@ -63,8 +63,41 @@ func newBenchCommand() *cobra.Command {
 	flags.StringVar(&o.JSON, "json", "", "write the report as JSON to this file")
 	flags.StringVar(&o.Benchstat, "benchstat", "", "write Go benchmark lines to this file")
 	flags.StringVar(&o.HTML, "html", "", "write the report as one HTML page to this file")
+	c.AddCommand(newProfileCommand())
 	return c
 }
+
+// newProfileCommand measures where a devnet's processor time goes.
+func newProfileCommand() *cobra.Command {
+	var o bench.ProfileOptions
+	c := &cobra.Command{
+		Use:   "profile",
+		Short: "Measure where the processor time of a devnet goes, per transaction",
+		Long: "Measure where the processor time of the validators of a devnet that runs on this machine\n" +
+			"goes, while something else puts load on it: microseconds of all validators together, per\n" +
+			"executed transaction and stage.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Seconds < 1 || o.Seconds > profileSecondsMax {
+				return usage("--seconds %d: use 1 to %d", o.Seconds, profileSecondsMax)
+			}
+			err := bench.Profile(c.Context(), o, c.OutOrStdout())
+			var wrong *bench.SetupError
+			if errors.As(err, &wrong) {
+				return usage("%w", err)
+			}
+			return err
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.Devnet, "devnet", "devnet-ledger", "directory of a devnet that runs on this machine")
+	flags.IntVar(&o.Seconds, "seconds", 10, "for how long")
+	flags.StringVar(&o.Keep, "keep", "", "directory for the validators' profiles, as go tool pprof reads them")
+	return c
+}
+
+// profileSecondsMax is the most that a node takes.
+const profileSecondsMax = 600
 
 // complete turns what the user says into options.
 func (f *benchFlags) complete() (err error) {

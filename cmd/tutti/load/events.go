@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"tutti/ledger"
@@ -118,6 +119,28 @@ func (a *Admin) Stats(ctx context.Context) (s rpc.Stats, err error) {
 	}
 	return s, nil
 }
+
+// Profile returns a profile of the node's processor time over the coming
+// seconds, as `go tool pprof` reads it.
+func (a *Admin) Profile(ctx context.Context, seconds int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+profileSlack)
+	defer cancel()
+	body, err := a.get(ctx, "/profile?seconds="+strconv.Itoa(seconds))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, profileMax))
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: /profile: %w", err)
+	}
+	return b, nil
+}
+
+const (
+	profileSlack = 10 * time.Second
+	profileMax   = 64 << 20
+)
 
 const (
 	statsTimeout  = 2 * time.Second

@@ -26,11 +26,12 @@ type UserTransaction struct {
 	// BundleSize is the number of members, on the bundler alone.
 	BundleSize uint8
 	// SignatureOK tells whether all signatures verify under the ledger's rule.
+	// It means nothing before they were verified.
 	SignatureOK bool
 }
 
-// UserBlock is a well-formed UserBlock (PROTOCOL section 4), with its
-// signatures verified but nothing executed.
+// UserBlock is a well-formed UserBlock (PROTOCOL section 4). Its signatures
+// need not be verified before it is executed.
 type UserBlock struct {
 	Ref      UserBlockRef
 	Proposer Pubkey

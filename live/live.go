@@ -113,10 +113,13 @@ func New(cfg Config) (*Live, error) {
 		Live:     l,
 		becameSo: make(chan struct{}, 1),
 		jobs:     newQueue[node.Job](0), // the core stops taking messages at jobsBusy
-		answers:  newQueue[node.Answer](answersMax),
-		results:  newQueue[node.Event](0), // one for each job and block asked for
-		peers:    newQueue[node.Event](InboxMax),
-		clients:  newQueue[node.Submitted](ClientInboxMax),
+		// UserBlocks that are held bound it: while it is long nothing is
+		// executed, and by the rule on lag nothing is proposed.
+		verifying: newQueue[node.Job](0),
+		answers:   newQueue[node.Answer](answersMax),
+		results:   newQueue[node.Event](0), // one for each job and block asked for
+		peers:     newQueue[node.Event](InboxMax),
+		clients:   newQueue[node.Submitted](ClientInboxMax),
 	}
 	if err := l.open(); err != nil {
 		return nil, errors.Join(&StartError{err}, l.Close())

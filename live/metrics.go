@@ -111,6 +111,7 @@ func (m *metrics) report(of any) {
 		}
 	case node.UserBlockHeld:
 		event("userblock")
+	case node.UserBlockVerified:
 		m.sigs.Add(float64(r.Verified))
 	case node.UserBlockRejected:
 		event("userblock rejected")

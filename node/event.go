@@ -53,9 +53,15 @@ type UserBlockChecked struct {
 	Ref    ledger.UserBlockRef
 	Anchor ledger.BlockRef
 	Block  *ledger.UserBlock
-	// Verified counts the transaction signatures that were checked.
+	Err    error
+}
+
+// SignaturesChecked is the result of a SignatureJob: the verdicts stand in
+// the UserBlock's transactions.
+type SignaturesChecked struct {
+	Ref ledger.UserBlockRef
+	// Verified counts the signatures.
 	Verified int
-	Err      error
 }
 
 // LeaderSetChecked is the result of a LeaderSetJob: whether what it verified
@@ -67,12 +73,13 @@ type LeaderSetChecked struct {
 	Err      error
 }
 
-func (Tick) isEvent()             {}
-func (Submitted) isEvent()        {}
-func (Received) isEvent()         {}
-func (Met) isEvent()              {}
-func (Executed) isEvent()         {}
-func (Assembled) isEvent()        {}
-func (Loaded) isEvent()           {}
-func (LeaderSetChecked) isEvent() {}
-func (UserBlockChecked) isEvent() {}
+func (Tick) isEvent()              {}
+func (Submitted) isEvent()         {}
+func (Received) isEvent()          {}
+func (Met) isEvent()               {}
+func (Executed) isEvent()          {}
+func (Assembled) isEvent()         {}
+func (Loaded) isEvent()            {}
+func (LeaderSetChecked) isEvent()  {}
+func (UserBlockChecked) isEvent()  {}
+func (SignaturesChecked) isEvent() {}

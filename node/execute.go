@@ -21,7 +21,7 @@ var (
 )
 
 // execute hands the next block of the heaviest fork to the executor, as soon
-// as its data is here, voted or not (PROTOCOL section 8).
+// as its data is here and verified, voted or not (PROTOCOL section 8).
 func (n *Node) execute() {
 	if n.executing != nil {
 		return
@@ -32,6 +32,11 @@ func (n *Node) execute() {
 	}
 	if next == nil || !next.Ready() || next.Parent == nil {
 		return
+	}
+	for _, named := range next.Named {
+		if !n.held[named.Ref].executable() {
+			return
+		}
 	}
 	job := &bank.Block{Ref: next.BlockRef, Parent: next.Parent.BlockRef, LastPoH: next.LastPoH}
 	for _, named := range next.Named {

@@ -33,8 +33,20 @@ type UserBlockJob struct {
 
 // Run decides whether the UserBlock is well formed.
 func (j UserBlockJob) Run() Event {
-	block, verified, err := j.Check()
-	return UserBlockChecked{Ref: j.Ref, Anchor: j.Anchor, Block: block, Verified: verified, Err: err}
+	block, err := j.Check()
+	return UserBlockChecked{Ref: j.Ref, Anchor: j.Anchor, Block: block, Err: err}
+}
+
+// SignatureJob verifies signatures of a part of a UserBlock. Only execution
+// waits for it: other jobs come first.
+type SignatureJob struct {
+	validator.SignatureCheck
+	Ref ledger.UserBlockRef
+}
+
+// Run verifies the signatures and notes in the transactions what came of it.
+func (j SignatureJob) Run() Event {
+	return SignaturesChecked{Ref: j.Ref, Verified: j.Check()}
 }
 
 // LeaderSetJob verifies hashes and votes of a leader block's set, which has

@@ -231,6 +231,8 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 		n.leaderSetChecked(ev)
 	case UserBlockChecked:
 		n.userBlockChecked(ev)
+	case SignaturesChecked:
+		n.signaturesChecked(ev)
 	default:
 		panic(fmt.Sprintf("node: event of unknown type %T", ev))
 	}

@@ -29,14 +29,15 @@ type testCluster struct {
 
 type testNode struct {
 	*Node
-	bank    *bank.Bank
-	sets    map[ledger.Hash]*shred.Set
-	spines  map[ledger.Hash][]ledger.Hash
-	reports []any
-	proofs  []EvidenceRecord
-	disk    disk
-	down    bool
-	busy    time.Duration // what execution of a block takes, beside a millisecond
+	bank      *bank.Bank
+	sets      map[ledger.Hash]*shred.Set
+	spines    map[ledger.Hash][]ledger.Hash
+	reports   []any
+	proofs    []EvidenceRecord
+	disk      disk
+	down      bool
+	busy      time.Duration // what execution of a block takes, beside a millisecond
+	verifying time.Duration // that signatures of a UserBlock take
 	// filter drops messages that this node sends, if it returns false.
 	filter func(to ledger.Pubkey, m Message) bool
 }
@@ -209,7 +210,11 @@ func (c *testCluster) step(i int, ev Event) {
 			}
 			c.push(time.Millisecond+n.busy, i, Executed{r})
 		case Work:
-			c.push(time.Millisecond, i, e.Job.Run())
+			after := time.Millisecond
+			if _, ok := e.Job.(SignatureJob); ok {
+				after += n.verifying
+			}
+			c.push(after, i, e.Job.Run())
 		case Root:
 			if err := n.bank.SetRoot(e.Block); err != nil {
 				c.t.Fatalf("node %d: root: %v", i, err)

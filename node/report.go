@@ -48,11 +48,18 @@ type SetCompleted struct {
 	Recovered int
 }
 
-// UserBlockHeld says that a well-formed UserBlock is held.
+// UserBlockHeld says that a well-formed UserBlock is held. Its transactions'
+// signatures need not be verified yet: nobody may look at SignatureOK.
 type UserBlockHeld struct {
-	Block    *ledger.UserBlock
+	Block *ledger.UserBlock
+	Own   bool
+}
+
+// UserBlockVerified says that the signatures of a UserBlock's transactions
+// are verified, and how many were.
+type UserBlockVerified struct {
+	Ref      ledger.UserBlockRef
 	Verified int
-	Own      bool
 }
 
 // UserBlockRejected says that a UserBlock is not well formed.

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/validator"
@@ -15,7 +17,13 @@ type heldUserBlock struct {
 	block    *ledger.UserBlock // nil until it is found to be well formed
 	own      bool
 	counted  bool // its fees are in seenFees
+
+	unverified int // parts whose signatures are being verified
+	verified   int // signatures
 }
+
+// executable tells whether all is known of the UserBlock that execution needs.
+func (h *heldUserBlock) executable() bool { return h.block != nil && h.unverified == 0 }
 
 // verdict says whether a UserBlock is well formed on an anchor.
 type verdict struct {
@@ -109,14 +117,51 @@ func (n *Node) userBlockChecked(ev UserBlockChecked) {
 		n.report(UserBlockRejected{Ref: ev.Ref, Err: ev.Err})
 	case h.block == nil:
 		h.block = ev.Block
-		n.countFees(h)
-		n.report(UserBlockHeld{Block: ev.Block, Verified: ev.Verified, Own: h.own})
+		n.report(UserBlockHeld{Block: ev.Block, Own: h.own})
+		n.verifyUserBlock(ev.Ref, h)
 	}
 	blocks := n.wanting[ev.Ref]
 	delete(n.wanting, ev.Ref)
 	for _, b := range blocks {
 		n.supply(b, ev.Ref, h)
 	}
+}
+
+// signatureJobMax is how many transactions are verified in one job: enough to
+// make a batch cheap, and few enough not to hold up other jobs for long.
+const signatureJobMax = 256
+
+// verifyUserBlock hands the signatures of a UserBlock to the workers. Naming it
+// and voting do not wait for them, only execution does (PROTOCOL section 4).
+func (n *Node) verifyUserBlock(ref ledger.UserBlockRef, h *heldUserBlock) {
+	if h.own || len(h.block.Transactions) == 0 {
+		n.verifiedUserBlock(ref, h)
+		return
+	}
+	for part := range slices.Chunk(h.block.Transactions, signatureJobMax) {
+		h.unverified++
+		n.do(Work{SignatureJob{Ref: ref, SignatureCheck: validator.SignatureCheck{
+			Rule: n.params.SignatureRule, Transactions: part,
+		}}})
+	}
+}
+
+// signaturesChecked takes the verdicts on a part of a UserBlock's signatures.
+func (n *Node) signaturesChecked(ev SignaturesChecked) {
+	h := n.held[ev.Ref]
+	if h == nil {
+		return // pruned meanwhile
+	}
+	h.unverified--
+	h.verified += ev.Verified
+	if h.unverified == 0 {
+		n.verifiedUserBlock(ev.Ref, h)
+	}
+}
+
+func (n *Node) verifiedUserBlock(ref ledger.UserBlockRef, h *heldUserBlock) {
+	n.countFees(h)
+	n.report(UserBlockVerified{Ref: ref, Verified: h.verified})
 }
 
 // supply tells a block that a UserBlock which it names is here: it is judged

@@ -113,7 +113,7 @@ func (m *making) finish(costMax uint64) *ledger.UserBlock {
 		CostMax:     costMax,
 		Own:         true,
 	}
-	block, _, err := check.Check()
+	block, err := check.Check()
 	if err != nil {
 		m.t.Fatalf("the block is not well formed: %v", err)
 	}

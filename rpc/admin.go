@@ -146,10 +146,11 @@ func (s *Stats) take(report any) {
 		}
 	case node.UserBlockHeld:
 		s.UserBlocks.Held++
-		s.SignaturesVerified += uint64(r.Verified)
 		if r.Own {
 			s.UserBlocks.Own++
 		}
+	case node.UserBlockVerified:
+		s.SignaturesVerified += uint64(r.Verified)
 	case node.UserBlockRejected:
 		s.UserBlocks.Rejected++
 	case node.UserBlockRecorded:

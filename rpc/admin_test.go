@@ -113,7 +113,7 @@ func TestAdminStats(t *testing.T) {
 	client := w.serveAdmin()
 	b := w.block(nil, 1, 0, transfer(faucet, alice, 5e9, 500, w.bank.Root().ID))
 	w.apply(
-		b.userHeld(), b.recorded(), b.held(), b.confirmed(), b.computed(), node.Rooted{Block: b.ref},
+		b.userHeld(), node.UserBlockVerified{Ref: b.user.Ref, Verified: 1}, b.recorded(), b.held(), b.confirmed(), b.computed(), node.Rooted{Block: b.ref},
 		node.Voted{}, node.VoteSeen{}, node.VoteSeen{}, node.Accepted{},
 		node.Refused{Err: errors.New("pool is full")}, node.Dropped{What: "shred", Reason: "late"},
 		node.ShredSeen{Key: 1, Depth: 2}, node.ShredSeen{Key: ledger.UserKey(3, 1)},

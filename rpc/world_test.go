@@ -136,7 +136,7 @@ func (w *world) block(parent *made, slot ledger.Slot, fork byte, txs ...ledger.T
 
 func (m *made) lastPoH() ledger.Hash { return ledger.Sum([]byte("poh"), m.ref.ID[:]) }
 
-func (m *made) userHeld() any { return node.UserBlockHeld{Block: m.user, Verified: 1} }
+func (m *made) userHeld() any { return node.UserBlockHeld{Block: m.user} }
 
 func (m *made) recorded() any { return node.UserBlockRecorded{Slot: m.ref.Slot, Ref: m.user.Ref} }
 

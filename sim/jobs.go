@@ -20,6 +20,9 @@ type jobs struct {
 	unshared bool
 	sets     map[setInput]*shred.Set
 	blocks   map[blockInput]node.UserBlockChecked
+	// verified has results by the first transaction of the part of a block,
+	// whose verdicts stand in the transactions.
+	verified map[*ledger.UserTransaction]node.SignaturesChecked
 	// checks has verdicts on hashes and votes, signed those on roots of sets.
 	checks map[ledger.Hash]node.LeaderSetChecked
 	signed map[signedInput]bool
@@ -58,6 +61,7 @@ func newJobs(unshared bool) *jobs {
 		unshared: unshared,
 		sets:     make(map[setInput]*shred.Set),
 		blocks:   make(map[blockInput]node.UserBlockChecked),
+		verified: make(map[*ledger.UserTransaction]node.SignaturesChecked),
 		checks:   make(map[ledger.Hash]node.LeaderSetChecked),
 		signed:   make(map[signedInput]bool),
 	}
@@ -74,6 +78,8 @@ func (j *jobs) run(job node.Job) node.Event {
 		return j.assemble(job)
 	case node.UserBlockJob:
 		return j.check(job)
+	case node.SignatureJob:
+		return j.signatures(job)
 	case node.LeaderSetJob:
 		return j.leaderSet(job)
 	}
@@ -116,6 +122,17 @@ func (j *jobs) check(job node.UserBlockJob) node.Event {
 	if c, ok := ev.(node.UserBlockChecked); ok {
 		j.blocks[in] = c
 	}
+	return ev
+}
+
+// signatures verifies a part of a block once for all nodes that share it.
+func (j *jobs) signatures(job node.SignatureJob) node.Event {
+	part := &job.Transactions[0]
+	if ev, ok := j.verified[part]; ok {
+		return ev
+	}
+	ev := job.Run().(node.SignaturesChecked)
+	j.verified[part] = ev
 	return ev
 }
 
@@ -177,6 +194,11 @@ func (j *jobs) prune(newest ledger.Slot) {
 	for in := range j.blocks {
 		if in.ref.U.Slot() < floor {
 			delete(j.blocks, in)
+		}
+	}
+	for part, ev := range j.verified {
+		if ev.Ref.U.Slot() < floor {
+			delete(j.verified, part)
 		}
 	}
 }

@@ -162,6 +162,11 @@ func (t *trace) job(j node.Job) {
 		t.hashes(j.Blockhashes...)
 		t.u64(j.CostMax)
 		t.bool(j.Own)
+	case node.SignatureJob:
+		t.tag("signatures")
+		t.userRef(j.Ref)
+		t.u64(uint64(j.Transactions[0].Index))
+		t.u64(uint64(len(j.Transactions)))
 	case node.LeaderSetJob:
 		t.tag("votes")
 		t.hashes(j.Root)
@@ -206,9 +211,13 @@ func (t *trace) report(of any) {
 		t.u64(uint64(r.Recovered))
 	case node.UserBlockHeld:
 		t.tag("user block held")
-		t.userBlock(r.Block)
-		t.u64(uint64(r.Verified))
+		t.userRef(r.Block.Ref)
+		t.u64(uint64(len(r.Block.Transactions)))
 		t.bool(r.Own)
+	case node.UserBlockVerified:
+		t.tag("user block verified")
+		t.userRef(r.Ref)
+		t.u64(uint64(r.Verified))
 	case node.UserBlockRejected:
 		t.tag("user block rejected")
 		t.userRef(r.Ref)

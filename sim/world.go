@@ -133,8 +133,9 @@ func (s *Sim) userSlotOf(at time.Duration) ledger.UserSlot {
 // told takes what a node says.
 func (w *world) told(s *Sim, i int, of any) {
 	switch r := of.(type) {
-	case node.UserBlockHeld:
+	case node.UserBlockVerified:
 		w.counts.Verified += r.Verified
+	case node.UserBlockHeld:
 		if _, ok := w.holds[r.Block.Ref]; ok {
 			return
 		}

@@ -45,26 +45,25 @@ type UserBlockCheck struct {
 }
 
 // Check decides whether a UserBlock is well formed (PROTOCOL section 4),
-// which needs no account. Its transactions' signatures are verified too, and
-// counted, but a bad one does not make the block ill-formed: execution finds
-// it.
-func (c *UserBlockCheck) Check() (block *ledger.UserBlock, verified int, err error) {
+// which needs neither accounts nor its transactions' signatures: see
+// SignatureCheck. Those of an own block are marked as valid.
+func (c *UserBlockCheck) Check() (*ledger.UserBlock, error) {
 	if len(c.Sets) > c.Params.FECSetsMax {
-		return nil, 0, fmt.Errorf("%w: %d FEC sets", ErrLimits, len(c.Sets))
+		return nil, fmt.Errorf("%w: %d FEC sets", ErrLimits, len(c.Sets))
 	}
 	if len(c.Sets) == 0 {
-		return nil, 0, ErrLast
+		return nil, ErrLast
 	}
-	block = &ledger.UserBlock{Ref: c.Ref, Proposer: c.Proposer, Anchor: c.Sets[0].Chained}
+	block := &ledger.UserBlock{Ref: c.Ref, Proposer: c.Proposer, Anchor: c.Sets[0].Chained}
 	verifier := poh.NewVerifier(poh.UserBlockSeed(block.Anchor, c.Ref.U, c.Proposer), c.Params.UserBlockHashesPerTick)
 	var open []byte
 	for i, set := range c.Sets {
 		if set.Last != (i == len(c.Sets)-1) {
-			return nil, 0, ErrLast
+			return nil, ErrLast
 		}
 		block.Payload += len(set.Payload)
 		if block.Payload > c.Params.PayloadMax {
-			return nil, 0, fmt.Errorf("%w: payload above %d bytes", ErrLimits, c.Params.PayloadMax)
+			return nil, fmt.Errorf("%w: payload above %d bytes", ErrLimits, c.Params.PayloadMax)
 		}
 		if open == nil && set.Complete {
 			open = set.Payload
@@ -75,23 +74,26 @@ func (c *UserBlockCheck) Check() (block *ledger.UserBlock, verified int, err err
 			continue
 		}
 		if err := c.batch(block, &verifier, open); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		open = nil
 	}
 	if len(open) > 0 {
-		return nil, 0, ErrUserLeftover
+		return nil, ErrUserLeftover
 	}
 	if err := verifier.Finish(); err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrUserPoH, err)
+		return nil, fmt.Errorf("%w: %w", ErrUserPoH, err)
 	}
 	if verifier.Ticks() != ledger.TicksPerUserSlot {
-		return nil, 0, fmt.Errorf("%w: %d ticks", ErrUserPoH, verifier.Ticks())
+		return nil, fmt.Errorf("%w: %d ticks", ErrUserPoH, verifier.Ticks())
 	}
 	if err := c.transactions(block); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return block, c.signatures(block), nil
+	for i := range block.Transactions {
+		block.Transactions[i].SignatureOK = c.Own
+	}
+	return block, nil
 }
 
 // batch takes one batch: exactly one vector of entries.
@@ -238,27 +240,28 @@ func (c *UserBlockCheck) transactions(block *ledger.UserBlock) error {
 	return nil
 }
 
-// signatures verifies the transactions and returns how many signatures that
-// took.
-func (c *UserBlockCheck) signatures(block *ledger.UserBlock) int {
-	if c.Own {
-		for i := range block.Transactions {
-			block.Transactions[i].SignatureOK = true
-		}
-		return 0
-	}
-	var items []sigverify.Item
-	for i := range block.Transactions {
-		t := &block.Transactions[i]
+// SignatureCheck verifies the signatures of transactions of a UserBlock that
+// is well formed. A bad one does not make it ill-formed: execution finds it.
+type SignatureCheck struct {
+	Rule         sigverify.Rule
+	Transactions []ledger.UserTransaction
+}
+
+// Check sets SignatureOK of each transaction, and returns how many signatures
+// that took. Nobody else may look at SignatureOK meanwhile.
+func (c *SignatureCheck) Check() int {
+	items := make([]sigverify.Item, 0, len(c.Transactions))
+	for i := range c.Transactions {
+		t := &c.Transactions[i]
 		for j := range t.NumSignatures() {
 			items = append(items, sigverify.Item{Pub: t.KeyBytes(j), Msg: t.Message(), Sig: t.SignatureBytes(j)})
 		}
 	}
 	ok := make([]bool, len(items))
-	c.Params.SignatureRule.VerifyBatch(items, ok)
+	c.Rule.VerifyBatch(items, ok)
 	next := 0
-	for i := range block.Transactions {
-		t := &block.Transactions[i]
+	for i := range c.Transactions {
+		t := &c.Transactions[i]
 		t.SignatureOK = true
 		for range t.NumSignatures() {
 			t.SignatureOK = t.SignatureOK && ok[next]

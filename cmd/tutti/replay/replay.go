@@ -276,8 +276,13 @@ func (r *Replay) userBlock(b *validator.Block, named validator.Named) (bank.Reco
 			Blockhashes: anchor.Blockhashes(validator.BlockhashAge),
 			CostMax:     consensus.CostMax(p.UserBlockCostMax(), anchor.Lag, int(p.LagFull), int(p.LagZero)),
 		}
-		block, _, err := check.Check()
-		return bank.Recorded{Section: named.Section, Block: block, Anchor: anchor.BlockRef}, err
+		block, err := check.Check()
+		if err != nil {
+			return bank.Recorded{}, err
+		}
+		signatures := validator.SignatureCheck{Rule: p.SignatureRule, Transactions: block.Transactions}
+		signatures.Check()
+		return bank.Recorded{Section: named.Section, Block: block, Anchor: anchor.BlockRef}, nil
 	}
 	return bank.Recorded{}, errors.New("not in the ledger")
 }

@@ -207,6 +207,18 @@ func (f *ForkChoice) Candidate(ref ledger.BlockRef) bool {
 	return ok
 }
 
+// Candidates returns the blocks of a slot that are candidates with all their
+// ancestors, in the order of Compare.
+func (f *ForkChoice) Candidates(slot ledger.Slot) (refs []ledger.BlockRef) {
+	for ref := range f.blocks {
+		if ref.Slot == slot && f.Candidate(ref) {
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(refs, Compare)
+	return refs
+}
+
 // Has tells whether a block is in the tree.
 func (f *ForkChoice) Has(ref ledger.BlockRef) bool { return f.blocks[ref] != nil }
 

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -219,6 +220,11 @@ func (s *scene) do(line string) string {
 	case "decide":
 		d := s.tower.Decide(block(args[0]), s.forks, s.vote)
 		return d.String()
+	case "switch":
+		d := s.tower.Switch(block(args[0]), s.forks, s.vote)
+		return d.String()
+	case "candidates":
+		return cmp.Or(names(s.forks.Candidates(block(args[0]).Slot)), "none")
 	case "vote": // without asking
 		for _, a := range args {
 			if root, ok := s.tower.Record(block(a)); ok {

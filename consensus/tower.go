@@ -210,6 +210,17 @@ func (t *Tower) Decide(block ledger.BlockRef, forks *ForkChoice, ballots func(le
 	return t.switching(block, b.Stakes(), forks, ballots)
 }
 
+// Switch answers for the third rule alone: SameFork, SwitchFork, NoSwitch or
+// Unknown. Whoever may not switch builds on the fork of the own last vote,
+// whether or not other rules forbid the vote, too (FORMATS section 8).
+func (t *Tower) Switch(block ledger.BlockRef, forks *ForkChoice, ballots func(ledger.BlockRef) *Ballots) Decision {
+	b := ballots(block)
+	if b == nil || !forks.Has(block) {
+		return Decision{Verdict: Unknown}
+	}
+	return t.switching(block, b.Stakes(), forks, ballots)
+}
+
 // lockout checks that every vote which a vote for the block leaves in the
 // tower, and the root, is for an ancestor of it.
 func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {

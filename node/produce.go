@@ -271,7 +271,7 @@ func (n *Node) beginBlock() bool {
 	if parent.Slot >= s || s-parent.Slot > skipMax {
 		return false
 	}
-	if parent.Slot+1 < s && n.seenShred(s-1) && n.tick() < uint64(s)*ledger.TicksPerSlot+n.params.GraceTicks {
+	if n.tick() < uint64(s)*ledger.TicksPerSlot+n.params.GraceTicks && n.seenShred(s-1) && !n.holdsVotable(s-1) {
 		return false
 	}
 	n.begunSlot = s
@@ -289,6 +289,14 @@ func (n *Node) beginBlock() bool {
 	return true
 }
 
+// holdsVotable tells whether this node holds a votable block of a slot, be it on
+// the fork that it builds on or not: there is none to wait for.
+func (n *Node) holdsVotable(s ledger.Slot) bool {
+	return slices.ContainsFunc(n.choice.Candidates(s), func(ref ledger.BlockRef) bool {
+		return n.votable(ref).BlockRef == ref
+	})
+}
+
 // seenShred tells whether a correctly signed shred of a slot has come, or this
 // node has made the slot's block itself.
 func (n *Node) seenShred(s ledger.Slot) bool {
@@ -296,12 +304,12 @@ func (n *Node) seenShred(s ledger.Slot) bool {
 	return s == n.begunSlot || k != nil && k.seen
 }
 
-// buildOn returns the block to build on: the heaviest votable one, or, while
-// the tower forbids to switch to it, the heaviest on the fork of the own
-// last vote.
+// buildOn returns the block to build on: the heaviest votable one, or, as long
+// as too little stake is locked out of the fork of the own last vote to switch
+// to it, the heaviest on that fork (FORMATS section 8).
 func (n *Node) buildOn() *validator.Block {
 	best := n.votable(n.choice.Best())
-	if last, ok := n.tower.Last(); ok && n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
+	if last, ok := n.tower.Last(); ok && n.tower.Switch(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
 		if own, ok := n.choice.BestOn(last); ok {
 			return n.votable(own)
 		}

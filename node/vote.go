@@ -175,11 +175,8 @@ func (n *Node) vote() {
 	if !n.isVoter || !n.started() {
 		return
 	}
-	if !n.voteDue {
+	if !n.voteDue || !n.caughtUp() {
 		n.refreshVote()
-		return
-	}
-	if !n.caughtUp() {
 		return
 	}
 	n.voteDue = false

@@ -20,10 +20,12 @@ func FuzzRequest(f *testing.F) {
 			if err != nil {
 				return nil
 			}
-			if out, ok := Answer(stored{}, r); ok && (out.Nonce != r.Nonce || len(out.Shreds) > ShredsMax) {
-				t.Fatalf("%d shreds", len(out.Shreds))
+			return func() []byte {
+				if out, ok := Answer(stored{}, r); ok && (out.Nonce != r.Nonce || len(out.Shreds) > ShredsMax) {
+					t.Fatalf("%d shreds", len(out.Shreds))
+				}
+				return r.Append(nil)
 			}
-			return func() []byte { return r.Append(nil) }
 		})
 	})
 }

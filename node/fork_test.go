@@ -1,0 +1,213 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"tutti/cluster"
+	"tutti/leader"
+	"tutti/ledger"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// unequal gives the nodes these stakes, in SOL.
+func unequal(stakes ...ledger.Lamports) func(*cluster.Options) {
+	return func(o *cluster.Options) {
+		for i, s := range stakes {
+			o.Validators[i].Stake = s * ledger.LamportsPerSOL
+		}
+	}
+}
+
+// voteFor gives a node a vote of another one for a block, of a tower with no
+// other vote.
+func (c *testCluster) voteFor(from, to int, block ledger.BlockRef) {
+	c.t.Helper()
+	v := ledger.Vote{
+		Account: pub(testKey("vote", from)), Authority: c.nodes[from].self, HasRoot: true,
+		Lockouts: []ledger.Lockout{{Slot: block.Slot, Confirmations: 1}}, Block: block,
+	}
+	m := v.Message(block.ID)
+	tx, err := ledger.ParseTransaction(ledger.Sign(m.Append(nil), c.key(v.Authority)))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.push(0, to, Received{From: v.Authority, Msg: VoteMessage{Tx: tx, Vote: v}})
+	c.run(time.Millisecond)
+}
+
+// forked is a cluster of which node 0 alone runs. It has voted for the block
+// of slot 1 and knows two children of it: one of slot 2, for which it has voted,
+// too, and a heavier one of slot 3, with which 30 % of the stake votes.
+func forked(t *testing.T) (c *testCluster, own, other *validator.Block) {
+	t.Helper()
+	c = newTestCluster(t, 4, unequal(20, 30, 9, 41))
+	for _, n := range c.nodes[1:] {
+		n.down = true
+	}
+	c.nodes[0].begunSlot = 1000 // it shall not lead
+	c.runTo(3, 0)
+	one := c.leaderBlock(0, 1, c.nodes[0].forks.Root())
+	own = c.leaderBlock(0, 2, one)
+	if !c.nodes[0].votedFor(own.BlockRef) {
+		t.Fatal("no vote for the first block")
+	}
+	other = c.leaderBlock(0, 3, one)
+	c.voteFor(1, 0, other.BlockRef)
+	if best := c.nodes[0].choice.Best(); best != other.BlockRef {
+		t.Fatalf("the heaviest block is %v", best)
+	}
+	return c, own, other
+}
+
+// TestBuildsOnOwnFork: a leader that may not switch forks builds on the fork of
+// its own last vote, whether its lockouts have expired or not; once more than
+// 38 % of the stake is on the other fork it builds there, though it may not
+// vote yet (FORMATS section 8).
+func TestBuildsOnOwnFork(t *testing.T) {
+	c, own, other := forked(t)
+	n := c.nodes[0]
+	if on := n.buildOn(); on != own {
+		t.Errorf("locked out and not allowed to switch, it builds on %v", on.BlockRef)
+	}
+	later := c.leaderBlock(0, 6, other)
+	c.voteFor(1, 0, later.BlockRef)
+	if on := n.buildOn(); on != own {
+		t.Errorf("not locked out, but not allowed to switch, it builds on %v", on.BlockRef)
+	}
+	c.voteFor(2, 0, other.BlockRef) // 39 %
+	if on := n.buildOn(); on != later {
+		t.Errorf("allowed to switch it builds on %v", on.BlockRef)
+	}
+	if !n.votedFor(later.BlockRef) {
+		t.Error("allowed to switch it does not vote")
+	}
+}
+
+// TestBuildsWhileLockedOut is the same with a block of a slot up to which the
+// last vote locks.
+func TestBuildsWhileLockedOut(t *testing.T) {
+	c, _, other := forked(t)
+	n := c.nodes[0]
+	c.voteFor(2, 0, other.BlockRef)
+	if on := n.buildOn(); on != other {
+		t.Errorf("it builds on %v", on.BlockRef)
+	}
+	if n.votedFor(other.BlockRef) {
+		t.Error("it breaks its lockout")
+	}
+}
+
+// TestNoGraceForBlockOfAnotherFork: a leader that holds a votable block of the
+// slot before does not wait for one, though it builds on another fork
+// (PROTOCOL section 1).
+func TestNoGraceForBlockOfAnotherFork(t *testing.T) {
+	for _, votable := range []bool{true, false} {
+		c, own, other := forked(t)
+		n := c.nodes[0]
+		s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) == 0 })
+		c.runTo(s-1, 32)
+		before := c.leaderBlock(0, s-1, other)
+		n.key(before.Slot.Key()).seen = true
+		if !votable {
+			n.choice.SetCandidate(before.BlockRef, false)
+		}
+		n.begunSlot = 0
+		for tick := uint64(0); n.begunSlot != s && tick < 64; tick++ {
+			c.runTo(s, tick)
+		}
+		waited := c.now.Sub(n.due(uint64(s)*ledger.TicksPerSlot)) > 0
+		if n.begunSlot != s || n.leadTip.parent != own || waited == votable {
+			t.Errorf("votable %t: begins slot %d on %v, waited %t", votable, n.begunSlot, n.leadTip.parent.BlockRef, waited)
+		}
+	}
+}
+
+// twins are two valid blocks of one leader for one slot.
+func (c *testCluster) twins(slot ledger.Slot, parent *validator.Block) (sets [2][]*shred.Set, refs [2]ledger.BlockRef) {
+	c.t.Helper()
+	n := c.nodes[0]
+	l, _ := n.schedule.Leader(slot)
+	for i := range sets {
+		b := leader.NewBuilder(leader.Config{
+			Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
+			Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
+		})
+		if i == 1 { // of a block that is on no fork: mere information
+			b.RecordReceipt(ledger.ExecutionReceipt{BankHash: ledger.Sum([]byte("twin"))})
+		}
+		for !b.Done() {
+			made, err := b.CloseTick(true)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			sets[i] = append(sets[i], made...)
+		}
+		refs[i] = ledger.BlockRef{Slot: slot, ID: sets[i][len(sets[i])-1].Root}
+	}
+	return sets, refs
+}
+
+// TestEquivocatingLeader: blocks are kept, repaired and voted for by id, so
+// both blocks of an equivocating leader are candidates, and the votes decide.
+// A leader that shows one block to half of the others and its twin to the
+// other half, in all its four slots, stops nobody for long, and nobody breaks
+// a lockout or confirms both.
+func TestEquivocatingLeader(t *testing.T) {
+	c := newTestCluster(t, 5, nil)
+	s := c.rotation(func(s ledger.Slot) bool {
+		return s > 4 && c.leader(s-1) != c.leader(s) && c.leader(s+4) != c.leader(s)
+	})
+	liar := c.leader(s)
+	var honest []int
+	for i := range c.nodes {
+		if i != liar {
+			honest = append(honest, i)
+		}
+	}
+	c.runTo(s, 0)
+	c.nodes[liar].down = true
+	split := 0
+	for slot := s; slot < s+4; slot++ {
+		c.runTo(slot, 60)
+		// On the newest block of the half that is shown the first twin.
+		n := c.nodes[honest[0]]
+		sets, refs := c.twins(slot, n.forks.Block(n.choice.Best()))
+		for i, to := range honest {
+			c.deliver(liar, to, sets[i/2])
+		}
+		c.run(30 * time.Millisecond)
+		if c.nodes[honest[0]].votedFor(refs[0]) && c.nodes[honest[3]].votedFor(refs[1]) {
+			split++
+		}
+	}
+	if split == 0 {
+		t.Error("the votes were never divided: nothing is tested")
+	}
+	c.runTo(s+16, 0)
+	for _, i := range honest {
+		n := c.nodes[i]
+		if len(reported[Equivocated](n)) != 4 {
+			t.Errorf("node %d shows %d equivocations, want 4", i, len(reported[Equivocated](n)))
+		}
+		if n.newest.Slot+3 < s+16 {
+			t.Errorf("node %d: in slot %d slot %d is confirmed", i, s+16, n.newest.Slot)
+		}
+		seen := make(map[ledger.Slot]ledger.BlockRef)
+		for _, j := range honest {
+			for _, b := range reported[Confirmed](c.nodes[j]) {
+				if other, ok := seen[b.Block.Slot]; ok && other != b.Block {
+					t.Errorf("both %v and %v are confirmed", other, b.Block)
+				}
+				seen[b.Block.Slot] = b.Block
+			}
+		}
+		votes := reported[Voted](n)
+		for k := range votes {
+			if k > 0 && votes[k].Block.Slot <= votes[k-1].Block.Slot {
+				t.Errorf("node %d votes for %v after %v", i, votes[k].Block, votes[k-1].Block)
+			}
+		}
+	}
+}

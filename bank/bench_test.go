@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"tutti/cluster"
+	"tutti/internal/testkit"
 	"tutti/ledger"
 )
 
 // BenchmarkTransfers executes blocks of 10 000 random transfers, all hashes
-// included. An operation is a block; ns/tx and the accounts that a block
-// writes are given too.
+// included. An operation is a block; processor time for each transaction and
+// the accounts that a block writes are given too.
 func BenchmarkTransfers(b *testing.B) {
 	const perBlock, blocks = 10_000, 4
 	for _, accounts := range []int{10_000, 1_000_000} {
@@ -42,7 +43,7 @@ func BenchmarkTransfers(b *testing.B) {
 				}
 				n, written := 0, 0
 				b.ReportAllocs()
-				b.ResetTimer()
+				cpu := testkit.StartCPU(b)
 				for b.Loop() {
 					block := made[n%blocks]
 					r, err := w.bank.Execute(block)
@@ -63,7 +64,7 @@ func BenchmarkTransfers(b *testing.B) {
 				if w.bank.Root() != root {
 					b.Fatal("the root moved")
 				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*perBlock), "ns/tx")
+				cpu.Report("tx", perBlock)
 				b.ReportMetric(float64(written)/float64(n), "written/op")
 			})
 		}
@@ -85,12 +86,13 @@ func BenchmarkSequence(b *testing.B) {
 			block := w.block(0, "", userBlock(0, txs...))
 			parent := w.bank.state.tip()
 			b.ReportAllocs()
+			cpu := testkit.StartCPU(b)
 			for b.Loop() {
 				x := w.bank.newExecution(block, parent, parent.stakes[0])
 				x.load()
 				x.run()
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/perBlock, "ns/tx")
+			cpu.Report("tx", perBlock)
 		})
 	}
 }
@@ -111,10 +113,12 @@ func BenchmarkView(b *testing.B) {
 func BenchmarkEmptyBlock(b *testing.B) {
 	w := newWorld(b, 1)
 	b.ReportAllocs()
+	cpu := testkit.StartCPU(b)
 	for b.Loop() {
 		w.run()
 		if err := w.bank.SetRoot(w.tip); err != nil {
 			b.Fatal(err)
 		}
 	}
+	cpu.Report("block", 1)
 }

@@ -1,16 +1,14 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
-	"runtime/pprof"
-	"strconv"
 	"sync"
 	"time"
 
@@ -28,9 +26,8 @@ const (
 
 // Admin tells tools on the same machine what a node does, over HTTP on a
 // Unix socket that only the node's user can open: GET /events is a stream of
-// JSON lines, GET /stats one object of counters, GET /profile?seconds=10 a
-// profile of its processor time. See event and Stats for what the first two
-// hold.
+// JSON lines, GET /stats one object of counters. See event and Stats for what
+// they hold. GET /debug/pprof/ is that of package net/http/pprof.
 type Admin struct {
 	// Network returns what /stats says about connections, if it is set: it
 	// is not changed after Run begins.
@@ -468,7 +465,9 @@ func (a *Admin) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /events", a.serveEvents)
 	mux.HandleFunc("GET /stats", a.serveStats)
-	mux.HandleFunc("GET /profile", serveProfile)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return serve(ctx, a.l, mux)
 }
 
@@ -507,35 +506,6 @@ func (a *Admin) serveStats(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body)
-}
-
-// profileTimeMax bounds the time of a profile, in seconds.
-const profileTimeMax = 600
-
-// serveProfile answers with a profile of the node's processor time over the
-// next ?seconds=, as `go tool pprof` reads it. There is one at a time.
-func serveProfile(w http.ResponseWriter, r *http.Request) {
-	seconds, err := strconv.Atoi(r.FormValue("seconds"))
-	if err != nil || seconds < 1 || seconds > profileTimeMax {
-		http.Error(w, fmt.Sprintf("seconds must be 1 to %d", profileTimeMax), http.StatusBadRequest)
-		return
-	}
-	// It is written when it is complete, and has its own deadline then.
-	var profile bytes.Buffer
-	if err := pprof.StartCPUProfile(&profile); err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
-	select {
-	case <-time.After(time.Duration(seconds) * time.Second):
-	case <-r.Context().Done():
-	}
-	pprof.StopCPUProfile()
-	if http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
-		return
-	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	_, _ = w.Write(profile.Bytes())
 }
 
 func (a *Admin) serveEvents(w http.ResponseWriter, r *http.Request) {

@@ -125,14 +125,14 @@ func (a *Admin) Stats(ctx context.Context) (s rpc.Stats, err error) {
 func (a *Admin) Profile(ctx context.Context, seconds int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+profileSlack)
 	defer cancel()
-	body, err := a.get(ctx, "/profile?seconds="+strconv.Itoa(seconds))
+	body, err := a.get(ctx, "/debug/pprof/profile?seconds="+strconv.Itoa(seconds))
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, profileMax))
 	if err != nil {
-		return nil, fmt.Errorf("admin socket: /profile: %w", err)
+		return nil, fmt.Errorf("admin socket: profile: %w", err)
 	}
 	return b, nil
 }

@@ -75,25 +75,39 @@ func (l *Live) judge(token uint64, err error) {
 	}
 }
 
-// verify checks what clients send over QUIC and passes on what is sound.
+// verify checks signatures until ctx ends: those of UserBlocks first, for
+// which execution waits, and those of what clients send over QUIC, which are
+// passed on if they are sound. Of clients nothing is taken while there are
+// UserBlocks: what has been proposed comes before what might be.
 func (l *Live) verify(ctx context.Context) error {
+	keys := sigverify.NewVerifier(l.cfg.Genesis.Params.SignatureRule)
+	v := verifier{keys: keys, drop: func(reason string) { l.metrics.dropped("transaction", reason) }}
+	var jobs []node.SignatureJob
 	var raw [][]byte
 	linger := time.NewTimer(verifyLinger)
 	defer linger.Stop()
-	v := verifier{rule: l.cfg.Genesis.Params.SignatureRule, drop: func(reason string) { l.metrics.dropped("transaction", reason) }}
-	for {
+	for lingering := true; ; {
+		over := false
 		select {
+		case <-l.core.verifying.ready:
 		case <-l.tpu.ready:
+			if !lingering {
+				linger.Reset(verifyLinger)
+				lingering = true
+			}
+		case <-linger.C:
+			lingering, over = false, true
 		case <-ctx.Done():
 			return nil
 		}
-		if l.tpu.len() < verifyMax {
-			linger.Reset(verifyLinger)
-			select {
-			case <-linger.C:
-			case <-ctx.Done():
+		for jobs = l.core.verifying.take(jobs[:0], 1); len(jobs) > 0; jobs = l.core.verifying.take(jobs[:0], 1) {
+			l.core.results.put(jobs[0].RunWith(keys))
+			if ctx.Err() != nil {
 				return nil
 			}
+		}
+		if !over && l.tpu.len() < verifyMax {
+			continue
 		}
 		raw = l.tpu.take(raw[:0], verifyMax)
 		for _, tx := range v.verify(raw) {
@@ -107,7 +121,7 @@ func (l *Live) verify(ctx context.Context) error {
 
 // verifier checks transactions in batches. Its buffers are used again.
 type verifier struct {
-	rule  sigverify.Rule
+	keys  *sigverify.Verifier
 	drop  func(reason string)
 	txs   []ledger.Transaction
 	items []sigverify.Item
@@ -137,7 +151,7 @@ func (v *verifier) verify(raw [][]byte) []ledger.Transaction {
 		v.ok = make([]bool, len(v.items))
 	}
 	v.ok = v.ok[:len(v.items)]
-	v.rule.VerifyBatch(v.items, v.ok)
+	v.keys.VerifyBatch(v.items, v.ok)
 	sound, at := v.txs[:0], 0
 	for _, tx := range v.txs {
 		signed := true

@@ -42,14 +42,12 @@ type core struct {
 
 	// Effects behind a Save wait until it is durable; other Saves and the
 	// node itself do not.
-	held     []heldEffect
-	saves    uint64 // issued that are not Lazy
-	durable  atomic.Uint64
-	becameSo chan struct{}
-	jobs     *queue[node.Job]
-	// verifying are jobs that only execution waits for: workers run them when
-	// there are no others.
-	verifying *queue[node.Job]
+	held      []heldEffect
+	saves     uint64 // issued that are not Lazy
+	durable   atomic.Uint64
+	becameSo  chan struct{}
+	jobs      *queue[node.Job]
+	verifying *queue[node.SignatureJob]
 	answers   *queue[node.Answer]
 	results   *queue[node.Event]
 	peers     *queue[node.Event] // Received and Met
@@ -206,8 +204,8 @@ func (c *core) perform(e node.Effect) {
 	case node.Execute, node.Root:
 		c.executor.orders.put(e)
 	case node.Work:
-		if _, ok := e.Job.(node.SignatureJob); ok {
-			c.verifying.put(e.Job)
+		if job, ok := e.Job.(node.SignatureJob); ok {
+			c.verifying.put(job)
 		} else {
 			c.jobs.put(e.Job)
 		}
@@ -264,30 +262,20 @@ func (c *core) answer(ctx context.Context) error {
 	}
 }
 
-// work runs jobs until ctx ends.
+// work runs jobs, but those for verify, until ctx ends.
 func (c *core) work(ctx context.Context) error {
 	var jobs []node.Job
 	for {
 		select {
 		case <-c.jobs.ready:
-		case <-c.verifying.ready:
 		case <-ctx.Done():
 			return nil
 		}
-		for jobs = c.nextJob(jobs); len(jobs) > 0; jobs = c.nextJob(jobs) {
+		for jobs = c.jobs.take(jobs[:0], 1); len(jobs) > 0; jobs = c.jobs.take(jobs[:0], 1) {
 			c.results.put(jobs[0].Run())
 			if ctx.Err() != nil {
 				return nil
 			}
 		}
 	}
-}
-
-// nextJob takes a job into buf, if there is one.
-func (c *core) nextJob(buf []node.Job) []node.Job {
-	buf = c.jobs.take(buf[:0], 1)
-	if len(buf) == 0 {
-		buf = c.verifying.take(buf, 1)
-	}
-	return buf
 }

@@ -115,7 +115,7 @@ func New(cfg Config) (*Live, error) {
 		jobs:     newQueue[node.Job](0), // the core stops taking messages at jobsBusy
 		// UserBlocks that are held bound it: while it is long nothing is
 		// executed, and by the rule on lag nothing is proposed.
-		verifying: newQueue[node.Job](0),
+		verifying: newQueue[node.SignatureJob](0),
 		answers:   newQueue[node.Answer](answersMax),
 		results:   newQueue[node.Event](0), // one for each job and block asked for
 		peers:     newQueue[node.Event](InboxMax),
@@ -211,10 +211,10 @@ func (l *Live) Run(ctx context.Context) error {
 	group.Go(func() error { return l.executor.run(ctx, l.metrics.executed) })
 	group.Go(func() error { return l.core.run(ctx) })
 	group.Go(func() error { return l.core.answer(ctx) })
-	group.Go(func() error { return l.verify(ctx) })
 	group.Go(func() error { return l.observe(ctx) })
 	for range max(1, runtime.GOMAXPROCS(0)-1) {
 		group.Go(func() error { return l.core.work(ctx) })
+		group.Go(func() error { return l.verify(ctx) })
 	}
 	err := group.Wait()
 	close(l.stopped)

@@ -19,6 +19,7 @@ import (
 	"tutti/bank"
 	"tutti/cluster"
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/live/endpoint"
 	"tutti/live/store"
 	"tutti/node"
@@ -364,7 +365,7 @@ func TestClientTransactionsAreVerified(t *testing.T) {
 		}
 		raw = append(raw, b)
 	}
-	v := verifier{drop: func(reason string) { reasons[reason]++ }}
+	v := verifier{keys: sigverify.NewVerifier(sigverify.Simd0376), drop: func(reason string) { reasons[reason]++ }}
 	for range 2 { // buffers are used again
 		clear(reasons)
 		var got []ledger.Hash

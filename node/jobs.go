@@ -2,6 +2,7 @@ package node
 
 import (
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/shred"
 	"tutti/validator"
 )
@@ -38,15 +39,19 @@ func (j UserBlockJob) Run() Event {
 }
 
 // SignatureJob verifies signatures of a part of a UserBlock. Only execution
-// waits for it: other jobs come first.
+// waits for it.
 type SignatureJob struct {
-	validator.SignatureCheck
-	Ref ledger.UserBlockRef
+	Ref          ledger.UserBlockRef
+	Transactions []ledger.UserTransaction
+	Rule         sigverify.Rule
 }
 
 // Run verifies the signatures and notes in the transactions what came of it.
-func (j SignatureJob) Run() Event {
-	return SignaturesChecked{Ref: j.Ref, Verified: j.Check()}
+func (j SignatureJob) Run() Event { return j.RunWith(sigverify.NewVerifier(j.Rule)) }
+
+// RunWith does what Run does with a Verifier of the job's rule.
+func (j SignatureJob) RunWith(v *sigverify.Verifier) Event {
+	return SignaturesChecked{Ref: j.Ref, Verified: validator.VerifySignatures(v, j.Transactions)}
 }
 
 // LeaderSetJob verifies hashes and votes of a leader block's set, which has

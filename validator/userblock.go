@@ -46,7 +46,7 @@ type UserBlockCheck struct {
 
 // Check decides whether a UserBlock is well formed (PROTOCOL section 4),
 // which needs neither accounts nor its transactions' signatures: see
-// SignatureCheck. Those of an own block are marked as valid.
+// VerifySignatures. Those of an own block are marked as valid.
 func (c *UserBlockCheck) Check() (*ledger.UserBlock, error) {
 	if len(c.Sets) > c.Params.FECSetsMax {
 		return nil, fmt.Errorf("%w: %d FEC sets", ErrLimits, len(c.Sets))
@@ -240,28 +240,23 @@ func (c *UserBlockCheck) transactions(block *ledger.UserBlock) error {
 	return nil
 }
 
-// SignatureCheck verifies the signatures of transactions of a UserBlock that
-// is well formed. A bad one does not make it ill-formed: execution finds it.
-type SignatureCheck struct {
-	Rule         sigverify.Rule
-	Transactions []ledger.UserTransaction
-}
-
-// Check sets SignatureOK of each transaction, and returns how many signatures
-// that took. Nobody else may look at SignatureOK meanwhile.
-func (c *SignatureCheck) Check() int {
-	items := make([]sigverify.Item, 0, len(c.Transactions))
-	for i := range c.Transactions {
-		t := &c.Transactions[i]
+// VerifySignatures sets SignatureOK of transactions of a UserBlock that is
+// well formed, and returns how many signatures that took. A bad one does not
+// make the block ill-formed: execution finds it. Nobody else may look at
+// SignatureOK meanwhile.
+func VerifySignatures(v *sigverify.Verifier, txs []ledger.UserTransaction) int {
+	items := make([]sigverify.Item, 0, len(txs))
+	for i := range txs {
+		t := &txs[i]
 		for j := range t.NumSignatures() {
 			items = append(items, sigverify.Item{Pub: t.KeyBytes(j), Msg: t.Message(), Sig: t.SignatureBytes(j)})
 		}
 	}
 	ok := make([]bool, len(items))
-	c.Rule.VerifyBatch(items, ok)
+	v.VerifyBatch(items, ok)
 	next := 0
-	for i := range c.Transactions {
-		t := &c.Transactions[i]
+	for i := range txs {
+		t := &txs[i]
 		t.SignatureOK = true
 		for range t.NumSignatures() {
 			t.SignatureOK = t.SignatureOK && ok[next]

@@ -10,6 +10,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/poh"
 	"tutti/shred"
 	"tutti/validator"
@@ -140,7 +141,7 @@ func TestUserBlock(t *testing.T) {
 	// In two parts, as a node has it done.
 	verified := 0
 	for part := range slices.Chunk(block.Transactions, 2) {
-		verified += (&validator.SignatureCheck{Rule: d.check.Params.SignatureRule, Transactions: part}).Check()
+		verified += validator.VerifySignatures(sigverify.NewVerifier(d.check.Params.SignatureRule), part)
 	}
 	if block.Ref != d.check.Ref || block.Proposer != pub(d.signer) || block.Anchor != testHash("blockhash", 0) {
 		t.Errorf("block %v by %v on %v", block.Ref, block.Proposer, block.Anchor)

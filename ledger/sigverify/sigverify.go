@@ -88,18 +88,72 @@ type Item struct{ Pub, Msg, Sig []byte }
 // bad signature makes it dearer than that, so a caller should not batch those
 // of a peer that has just sent one. ok must be as long as items.
 func (r Rule) VerifyBatch(items []Item, ok []bool) {
-	if r != Simd0376 || len(items) == 1 {
+	v := Verifier{rule: r}
+	v.VerifyBatch(items, ok)
+}
+
+// Verifier verifies batches one after the other, with the verdicts of its
+// rule. It uses its memory again, and keeps keys that come again ready: a
+// third less work for those. It belongs to one goroutine.
+type Verifier struct {
+	rule  Rule
+	batch ed25519.BatchVerifier
+	keys  []keptKey // keysMax, or none
+}
+
+// keysMax is the number of keys that a Verifier remembers, a power of two. One
+// that it has ready takes 1.5 KiB.
+const keysMax = 8192
+
+// keptKey is the key that came last in its place, and from the second time in
+// a row on what makes verifying with it cheaper.
+type keptKey struct {
+	key   [ed25519.PublicKeySize]byte
+	ready *ed25519.ExpandedPublicKey
+}
+
+// NewVerifier returns a Verifier for a rule.
+func NewVerifier(r Rule) *Verifier {
+	return &Verifier{rule: r, keys: make([]keptKey, keysMax)}
+}
+
+// VerifyBatch sets ok[i] as Rule.VerifyBatch does.
+func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
+	if v.rule != Simd0376 || len(items) == 1 {
 		for i, it := range items {
-			ok[i] = r.Verify(it.Pub, it.Msg, it.Sig)
+			ok[i] = v.rule.Verify(it.Pub, it.Msg, it.Sig)
 		}
 		return
 	}
-	v := ed25519.NewBatchVerifierWithCapacity(len(items)).ForceNoPublicKeyExpansion()
+	v.batch.Reset().ForceNoPublicKeyExpansion()
 	for _, it := range items {
-		v.AddWithOptions(it.Pub, it.Msg, it.Sig, options[r])
+		if key := v.ready(it.Pub); key != nil {
+			v.batch.AddExpandedWithOptions(key, it.Msg, it.Sig, options[v.rule])
+		} else {
+			v.batch.AddWithOptions(it.Pub, it.Msg, it.Sig, options[v.rule])
+		}
 	}
-	_, valid := v.Verify(bytes.NewReader(coefficients(items)))
+	_, valid := v.batch.Verify(bytes.NewReader(coefficients(items)))
 	copy(ok, valid)
+}
+
+// ready returns what is kept of a key, nil if it has not come twice, or is
+// none.
+func (v *Verifier) ready(pub []byte) *ed25519.ExpandedPublicKey {
+	if len(v.keys) == 0 || len(pub) != ed25519.PublicKeySize {
+		return nil
+	}
+	k := &v.keys[binary.LittleEndian.Uint64(pub)%keysMax]
+	if k.key != [ed25519.PublicKeySize]byte(pub) {
+		*k = keptKey{key: [ed25519.PublicKeySize]byte(pub)}
+		return nil
+	}
+	if k.ready == nil {
+		// The error means that the key is no point: then it stays nil, and
+		// nothing verifies.
+		k.ready, _ = ed25519.NewExpandedPublicKey(pub)
+	}
+	return k.ready
 }
 
 // coefficients returns the seed of a batch's random coefficients. It is a hash

@@ -78,16 +78,21 @@ func TestVerify(t *testing.T) {
 		{"long signature", Item{good.Pub, good.Msg, append(bytes.Clone(good.Sig), 0)}, false},
 	}
 	for _, r := range rules {
+		v := NewVerifier(r)
 		for _, c := range cases {
 			if got := r.Verify(c.Pub, c.Msg, c.Sig); got != c.want {
 				t.Errorf("%v, %s: %v", r, c.name, got)
 			}
 			// Alone, and between good ones, which it must not drag along.
-			for _, batch := range [][]Item{{c.Item}, {good, c.Item, good}} {
+			for k, batch := range [][]Item{{c.Item}, {good, c.Item, good}, {good, c.Item, good}, {c.Item, c.Item, c.Item}} {
 				ok := make([]bool, len(batch))
-				r.VerifyBatch(batch, ok)
+				if k < 2 {
+					r.VerifyBatch(batch, ok)
+				} else {
+					v.VerifyBatch(batch, ok) // which has seen good keys before
+				}
 				for i := range batch {
-					want := c.want || len(batch) == 3 && i != 1
+					want := c.want || (k == 1 || k == 2) && i != 1
 					if ok[i] != want {
 						t.Errorf("%v, %s, batch of %d: item %d is %v", r, c.name, len(batch), i, ok[i])
 					}
@@ -100,7 +105,8 @@ func TestVerify(t *testing.T) {
 func TestVerifyBatchFindsTheBadOnes(t *testing.T) {
 	rng := testkit.Rand(t)
 	for _, r := range rules {
-		for range 20 {
+		v := NewVerifier(r)
+		for round := range 40 {
 			items := signed(1 + rng.IntN(100))
 			want := make([]bool, len(items))
 			for i := range items {
@@ -110,7 +116,11 @@ func TestVerifyBatchFindsTheBadOnes(t *testing.T) {
 				}
 			}
 			ok := make([]bool, len(items))
-			r.VerifyBatch(items, ok)
+			if round%2 == 0 {
+				r.VerifyBatch(items, ok)
+			} else {
+				v.VerifyBatch(items, ok)
+			}
 			for i := range items {
 				if ok[i] != want[i] {
 					t.Fatalf("%v: item %d of %d is %v", r, i, len(items), ok[i])
@@ -181,11 +191,14 @@ func FuzzBatchIsSingle(f *testing.F) {
 		both := append(bytes.Clone(it.Pub), it.Sig...)
 		both[int(at)%len(both)] ^= flip
 		it.Pub, it.Sig = both[:32], both[32:]
-		ok := make([]bool, len(batch))
-		Simd0376.VerifyBatch(batch, ok)
-		for i, x := range batch {
-			if want := Simd0376.Verify(x.Pub, x.Msg, x.Sig); ok[i] != want {
-				t.Errorf("item %d: batch %v, single %v", i, ok[i], want)
+		v := NewVerifier(Simd0376)
+		for range 3 { // keys become known
+			ok := make([]bool, len(batch))
+			v.VerifyBatch(batch, ok)
+			for i, x := range batch {
+				if want := Simd0376.Verify(x.Pub, x.Msg, x.Sig); ok[i] != want {
+					t.Errorf("item %d: batch %v, single %v", i, ok[i], want)
+				}
 			}
 		}
 	})
@@ -208,12 +221,18 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkVerifyBatch(b *testing.B) {
 	for _, n := range []int{8, 64, 256, 1024} {
 		items, ok := signed(n), make([]bool, n)
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				Simd0376.VerifyBatch(items, ok)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sig")
-		})
+		for _, known := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/known=%t", n, known), func(b *testing.B) {
+				b.ReportAllocs()
+				v := NewVerifier(Simd0376)
+				for b.Loop() {
+					if !known {
+						clear(v.keys)
+					}
+					v.VerifyBatch(items, ok)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sig")
+			})
+		}
 	}
 }

@@ -182,6 +182,8 @@ func TestVectorsBatchIsSingle(t *testing.T) {
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
+			known := NewVerifier(Simd0376)
+			again := make([]bool, len(items))
 			for picks := range work {
 				batch := make([]Item, len(picks))
 				for i, p := range picks {
@@ -190,6 +192,12 @@ func TestVectorsBatchIsSingle(t *testing.T) {
 				for i, got := range judge(batch) {
 					if got != want[picks[i]] {
 						t.Errorf("vector %d in batch %v: %v, single %v", picks[i], picks, got, want[picks[i]])
+					}
+				}
+				known.VerifyBatch(batch, again)
+				for i := range batch {
+					if again[i] != want[picks[i]] {
+						t.Errorf("vector %d in batch %v with known keys: %v, single %v", picks[i], picks, again[i], want[picks[i]])
 					}
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
+	"tutti/ledger/sigverify"
 	"tutti/shred"
 	"tutti/validator"
 )
@@ -43,6 +44,8 @@ type Replay struct {
 	forks    *validator.Forks
 	bank     *bank.Bank
 
+	verifier *sigverify.Verifier
+
 	users map[ledger.SlotKey][]*shred.Set
 	// pending are votes whose BankHash is not computed yet.
 	pending []pendingVote
@@ -66,7 +69,8 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	}
 	r := &Replay{
 		genesis: g, schedule: cluster.NewSchedule(g), bank: b,
-		users: make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]error),
+		verifier: sigverify.NewVerifier(g.Params.SignatureRule),
+		users:    make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]error),
 	}
 	r.epochs = consensus.NewEpochs(r.schedule)
 	r.rules = &validator.Rules{Params: &g.Params, Stakes: r.epochs.At, Signed: g.Params.SignatureRule.VerifyTransaction}
@@ -280,8 +284,7 @@ func (r *Replay) userBlock(b *validator.Block, named validator.Named) (bank.Reco
 		if err != nil {
 			return bank.Recorded{}, err
 		}
-		signatures := validator.SignatureCheck{Rule: p.SignatureRule, Transactions: block.Transactions}
-		signatures.Check()
+		validator.VerifySignatures(r.verifier, block.Transactions)
 		return bank.Recorded{Section: named.Section, Block: block, Anchor: anchor.BlockRef}, nil
 	}
 	return bank.Recorded{}, errors.New("not in the ledger")

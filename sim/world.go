@@ -33,14 +33,15 @@ type World struct {
 // Placed is from when a client sent one until the UserBlockSlot is over in
 // which a proposer took it: that decides, with its price, the place in the
 // order. The others are until the node in its city told the client of that
-// level (PROTOCOL section 11).
+// level (PROTOCOL section 11), Known until it told of both Confirmed and
+// Executed.
 type City struct {
 	Name      string
 	Submitted int
 	// Landed counts transactions that were executed, with success or not.
 	Landed int
 
-	Placed, Recorded, Confirmed, Executed []time.Duration
+	Placed, Recorded, Confirmed, Executed, Known []time.Duration
 }
 
 // world follows the clients' transactions. Clients sit in all regions. Each
@@ -204,10 +205,13 @@ func (w *world) result(until time.Duration) *World {
 				*to = append(*to, at)
 			}
 		}
+		if j.confirmed > 0 {
+			c.Known = append(c.Known, max(j.confirmed, j.executed))
+		}
 	}
 	for i := range r.Cities {
 		c := &r.Cities[i]
-		for _, l := range [][]time.Duration{c.Placed, c.Recorded, c.Confirmed, c.Executed} {
+		for _, l := range [][]time.Duration{c.Placed, c.Recorded, c.Confirmed, c.Executed, c.Known} {
 			slices.Sort(l)
 		}
 	}

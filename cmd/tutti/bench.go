@@ -64,6 +64,7 @@ func newBenchCommand() *cobra.Command {
 	flags.StringVar(&o.Benchstat, "benchstat", "", "write Go benchmark lines to this file")
 	flags.StringVar(&o.HTML, "html", "", "write the report as one HTML page to this file")
 	c.AddCommand(newProfileCommand())
+	c.AddCommand(newCompareCommand())
 	return c
 }
 

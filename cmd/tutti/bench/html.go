@@ -7,6 +7,7 @@ import (
 	"html/template"
 
 	"tutti/cmd/tutti/load"
+	chartpage "tutti/cmd/tutti/page"
 )
 
 // The parts of the HTML report: everything is in the one file, so that it can
@@ -16,12 +17,6 @@ var (
 	page string
 	//go:embed report.js
 	charts string
-	//go:embed third_party/uplot/uPlot.iife.min.js
-	uplotJS string
-	//go:embed third_party/uplot/uPlot.min.css
-	uplotCSS string
-	//go:embed third_party/uplot/LICENSE
-	uplotLicense string
 )
 
 var pageTemplate = template.Must(template.New("report").Parse(page))
@@ -76,16 +71,13 @@ func (r *Report) html() ([]byte, error) {
 	}
 	v := struct {
 		*Report
+		chartpage.Library
 		Rows         []bars
 		Legend       []bar
-		CSS          template.CSS
-		UPlot        template.JS
-		UPlotLicense template.JS
 		Data, Charts template.JS
 	}{
-		Report: r, CSS: template.CSS(uplotCSS), UPlot: template.JS(uplotJS),
-		UPlotLicense: template.JS("/* uPlot\n" + uplotLicense + "\n*/"),
-		Data:         template.JS(data), Charts: template.JS(charts),
+		Report: r, Library: chartpage.UPlot(),
+		Data: template.JS(data), Charts: template.JS(charts),
 	}
 	seen := map[load.Ending]bool{}
 	for i := range r.Steps {

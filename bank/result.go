@@ -144,6 +144,34 @@ func (l *Link) BankHash() ledger.Hash {
 	return hash
 }
 
+// LinkSize is the length of a link as Append writes it, in bytes.
+const LinkSize = 5*32 + 2*8
+
+// Append writes the link: parent's BankHash, signatures u64, last PoH hash,
+// receipts root, delta root, accounts hash, hard forks u64.
+func (l *Link) Append(b []byte) []byte {
+	b = append(b, l.Parent[:]...)
+	b = binary.LittleEndian.AppendUint64(b, l.Signatures)
+	b = append(b, l.LastPoH[:]...)
+	b = append(b, l.Receipts[:]...)
+	b = append(b, l.Delta[:]...)
+	b = append(b, l.Accounts[:]...)
+	return binary.LittleEndian.AppendUint64(b, l.HardForks)
+}
+
+// ParseLink reads a link from the first LinkSize bytes.
+func ParseLink(b []byte) Link {
+	return Link{
+		Parent:     ledger.Hash(b[:32]),
+		Signatures: binary.LittleEndian.Uint64(b[32:]),
+		LastPoH:    ledger.Hash(b[40:72]),
+		Receipts:   ledger.Hash(b[72:104]),
+		Delta:      ledger.Hash(b[104:136]),
+		Accounts:   ledger.Hash(b[136:168]),
+		HardForks:  binary.LittleEndian.Uint64(b[168:LinkSize]),
+	}
+}
+
 // Result is what Execute has found out about a block.
 type Result struct {
 	Ref, Parent              ledger.BlockRef

@@ -129,7 +129,10 @@ type Agreement struct {
 	own     map[ledger.BlockRef]Link
 	others  map[Value]Link
 	reports map[ledger.Pubkey]latestReport
-	floor   ledger.Slot
+	// disputed are the accounts whose report is of a block of which this node
+	// has another value.
+	disputed map[ledger.Pubkey]struct{}
+	floor    ledger.Slot
 }
 
 // Value is a BankHash after a block, right or wrong.
@@ -139,25 +142,69 @@ type Value struct {
 }
 
 type latestReport struct {
-	voted ledger.Slot
-	value Value
+	voted  ledger.Slot
+	value  Value
+	signed []byte
 }
+
+// ownKept is for how many slots below the last Prune own results are kept:
+// what a voter reports that is so far behind can still be seen to differ.
+const ownKept = 150
 
 // NewAgreement starts at a certified block, genesis' or a snapshot's, and
 // this node's value of it.
 func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *Agreement {
 	return &Agreement{
-		epochs:  epochs,
-		own:     map[ledger.BlockRef]Link{certified: {Block: certified, Hash: hash}},
-		others:  make(map[Value]Link),
-		reports: make(map[ledger.Pubkey]latestReport),
-		floor:   certified.Slot,
+		epochs:   epochs,
+		own:      map[ledger.BlockRef]Link{certified: {Block: certified, Hash: hash}},
+		others:   make(map[Value]Link),
+		reports:  make(map[ledger.Pubkey]latestReport),
+		disputed: make(map[ledger.Pubkey]struct{}),
+		floor:    certified.Slot,
 	}
 }
 
 // Executed takes this node's own result. A block that is executed again has
 // the newer value.
-func (a *Agreement) Executed(l Link) { a.own[l.Block] = l }
+func (a *Agreement) Executed(l Link) {
+	a.own[l.Block] = l
+	for account, r := range a.reports {
+		if r.value.Block == l.Block {
+			a.compare(account, r.value)
+		}
+	}
+}
+
+// Discard forgets this node's own results of a block and of those that descend
+// from it: they are to be executed again.
+func (a *Agreement) Discard(block ledger.BlockRef) {
+	var gone []ledger.BlockRef
+	for b := range a.own {
+		if a.descends(b, block) {
+			gone = append(gone, b)
+		}
+	}
+	for _, b := range gone {
+		delete(a.own, b)
+	}
+	for account, r := range a.reports {
+		a.compare(account, r.value)
+	}
+}
+
+// compare notes whether a report differs from what this node has.
+func (a *Agreement) compare(account ledger.Pubkey, reported Value) {
+	if mine, ok := a.own[reported.Block]; ok && mine.Hash != reported.Hash {
+		a.disputed[account] = struct{}{}
+	} else {
+		delete(a.disputed, account)
+	}
+}
+
+// Disputed tells whether any voter's report is known to differ from this
+// node's results. As long as none does, no block can be in another state than
+// Open or Certified.
+func (a *Agreement) Disputed() bool { return len(a.disputed) > 0 }
 
 // Own returns this node's BankHash of a block.
 func (a *Agreement) Own(block ledger.BlockRef) (ledger.Hash, bool) {
@@ -176,15 +223,52 @@ func (a *Agreement) Learn(l Link) {
 // Report takes the report of a voter in a vote for the slot voted, whose
 // signature was checked: value.Block is the one in the report's slot on the
 // voted fork. The vote for the highest slot stands; replays do no harm. Reports of
-// accounts without stake in the epoch of that slot are ignored.
-func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value) {
+// accounts without stake in the epoch of that slot are ignored. signed is the
+// vote's bytes, as evidence.
+func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value, signed []byte) {
 	if s := a.epochs.At(voted); s == nil || s.Of(account) == 0 {
 		return
 	}
 	if old, ok := a.reports[account]; ok && voted <= old.voted {
 		return
 	}
-	a.reports[account] = latestReport{voted, value}
+	a.reports[account] = latestReport{voted, value, signed}
+	a.compare(account, value)
+}
+
+// Retract makes an account silent until its next report: what this node itself
+// reported before it went back to execute again.
+func (a *Agreement) Retract(account ledger.Pubkey) {
+	if r, ok := a.reports[account]; ok {
+		a.reports[account] = latestReport{voted: r.voted}
+		delete(a.disputed, account)
+	}
+}
+
+// Testimony is what an account with stake reports, and the signed bytes that
+// prove it.
+type Testimony struct {
+	Account ledger.Pubkey
+	Opinion Opinion
+	Report  Value
+	Signed  []byte
+}
+
+// Testimonies returns what all accounts with stake in a block's epoch report,
+// in the order of the stakes, and where they stand to that block.
+func (a *Agreement) Testimonies(block ledger.BlockRef) (all []Testimony) {
+	stakes := a.epochs.At(block.Slot)
+	for i := range stakes.Len() {
+		account := stakes.Items[i].VoteAccount
+		r, ok := a.reports[account]
+		if !ok || r.signed == nil {
+			continue
+		}
+		o, _ := a.opinion(r.value, block)
+		o.Stake = stakes.Items[i].Stake
+		all = append(all, Testimony{Account: account, Opinion: o, Report: r.value, Signed: r.signed})
+	}
+	return all
 }
 
 // Judge returns what the voters say of a block that this node has executed,
@@ -255,46 +339,39 @@ func (a *Agreement) descends(block, b ledger.BlockRef) bool {
 	return block == b
 }
 
+// Want is a value whose link would tell more, and an account whose report led
+// there.
+type Want struct {
+	Value
+	Account ledger.Pubkey
+}
+
 // Wanted returns the values whose links would tell more about a block: those
 // of later blocks at which the chain of a voter who is against me cannot be
-// followed further down. They are sorted by block, then by hash.
-func (a *Agreement) Wanted(block ledger.BlockRef) []Value {
-	var wanted []Value
-	for _, r := range a.reports {
+// followed further down. They are sorted by block, hash and account.
+func (a *Agreement) Wanted(block ledger.BlockRef) []Want {
+	var wanted []Want
+	for account, r := range a.reports {
 		o, end := a.opinion(r.value, block)
 		_, executed := a.own[end.Block]
 		against := executed || end != r.value
 		if o.Stance == Silent && against && end.Block.Slot > max(block.Slot, a.floor) {
-			wanted = append(wanted, end)
+			wanted = append(wanted, Want{end, account})
 		}
 	}
-	slices.SortFunc(wanted, func(x, y Value) int {
-		return cmp.Or(Compare(x.Block, y.Block), bytes.Compare(x.Hash[:], y.Hash[:]))
+	slices.SortFunc(wanted, func(x, y Want) int {
+		return cmp.Or(Compare(x.Block, y.Block), bytes.Compare(x.Hash[:], y.Hash[:]), bytes.Compare(x.Account[:], y.Account[:]))
 	})
-	return slices.Compact(wanted)
+	return wanted
 }
 
-// Certified returns the newest block that is certified among a block and its
-// ancestors, as far down as this node's own results go.
-func (a *Agreement) Certified(block ledger.BlockRef) (ledger.BlockRef, bool) {
-	for {
-		l, ok := a.own[block]
-		if !ok {
-			return ledger.BlockRef{}, false
-		}
-		if s, ok := a.Judge(block); block.Slot <= a.floor || ok && s.State() == Certified {
-			return block, true
-		}
-		block = l.Parent
-	}
-}
-
-// Prune forgets results and links below a certified block, which must have
-// been executed, and the reports of accounts that have lost their stake.
+// Prune forgets links below a certified block, which must have been executed,
+// results far below it, and the reports of accounts that have lost their
+// stake.
 func (a *Agreement) Prune(certified ledger.BlockRef) {
 	a.floor = certified.Slot
 	for b := range a.own {
-		if b.Slot < certified.Slot {
+		if b.Slot+ownKept < certified.Slot {
 			delete(a.own, b)
 		}
 	}
@@ -307,6 +384,7 @@ func (a *Agreement) Prune(certified ledger.BlockRef) {
 		for account := range a.reports {
 			if s.Of(account) == 0 {
 				delete(a.reports, account)
+				delete(a.disputed, account)
 			}
 		}
 	}

@@ -118,7 +118,7 @@ func newAgreement(stakes string) *Agreement {
 }
 
 func (a *Agreement) say(who string, voted int, slot int, v string) {
-	a.Report(account(who), ledger.Slot(voted), Value{block(fmt.Sprint(slot)), value(v)})
+	a.Report(account(who), ledger.Slot(voted), Value{block(fmt.Sprint(slot)), value(v)}, []byte(v))
 }
 
 func (a *Agreement) sums(t *testing.T, slot int) string {
@@ -150,7 +150,7 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 	check(5, "0 with, 35 against, 35 unnamed: stalled")
 	check(4, "40 with, 35 against, 0 unnamed: halt")
 	check(3, "40 with, 0 against, 0 unnamed: open")
-	if got := a.Wanted(block("2")); len(got) != 1 || got[0] != (Value{block("4"), value("q4")}) {
+	if got := a.Wanted(block("2")); len(got) != 1 || got[0] != (Want{Value{block("4"), value("q4")}, account("b")}) {
 		t.Fatal(got)
 	}
 	// Its links tell that it differs from 3 on.
@@ -161,9 +161,6 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 	check(2, "75 with, 0 against, 0 unnamed: certified")
 	if got := a.Wanted(block("2")); len(got) != 0 {
 		t.Fatal(got)
-	}
-	if b, ok := a.Certified(block("5")); !ok || b != block("2") {
-		t.Fatal(b, ok)
 	}
 	// A replayed vote does not bring an old report back; a newer one does.
 	a.say("b", 9, 1, "p1")
@@ -179,13 +176,9 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 		t.Fatal(got)
 	}
 	a.Prune(block("4"))
-	check(3, "unknown")
 	check(4, "75 with, 0 against, 0 unnamed: certified")
-	if len(a.own) != 2 || len(a.others) != 0 {
+	if len(a.own) != 6 || len(a.others) != 0 {
 		t.Fatal(a.own, a.others)
-	}
-	if b, ok := a.Certified(block("5")); !ok || b != block("4") {
-		t.Fatal(b, ok)
 	}
 }
 
@@ -241,5 +234,55 @@ func TestLinksAreBounded(t *testing.T) {
 	}
 	if len(a.others) != LinksMax {
 		t.Fatal(len(a.others))
+	}
+}
+
+// TestDisputed: who differs is known without judging any block, whichever
+// comes first, the report or the own result.
+func TestDisputed(t *testing.T) {
+	a := newAgreement("a=40 b=60")
+	check := func(want bool) {
+		t.Helper()
+		if a.Disputed() != want {
+			t.Fatalf("disputed %v, want %v", !want, want)
+		}
+	}
+	a.say("a", 9, 6, "q6")
+	a.say("b", 9, 5, "p5")
+	check(false)
+	for _, l := range chainOf(6, "p5", "p6") {
+		a.Executed(l)
+	}
+	check(true)
+	a.say("a", 10, 6, "p6")
+	check(false)
+	a.say("b", 10, 5, "q5")
+	check(true)
+	a.Retract(account("b"))
+	check(false)
+	a.say("b", 10, 5, "q5") // replayed: it stays silent
+	check(false)
+}
+
+// TestDiscard: results that are to be computed again say nothing meanwhile.
+func TestDiscard(t *testing.T) {
+	a := newAgreement("a=70 b=30")
+	a.say("a", 9, 5, "q5")
+	a.say("b", 9, 5, "p5")
+	if got := a.sums(t, 5); got != "30 with, 70 against, 0 unnamed: I am wrong" || !a.Disputed() {
+		t.Fatal(got)
+	}
+	if got := a.Testimonies(block("5")); len(got) != 2 || string(got[0].Signed) != "q5" || got[1].Opinion.Stake != 30 {
+		t.Fatal(got)
+	}
+	a.Discard(block("4"))
+	if got := a.sums(t, 4) + ", " + a.sums(t, 5) + ", " + a.sums(t, 3); got != "unknown, unknown, 0 with, 0 against, 0 unnamed: open" || a.Disputed() {
+		t.Fatal(got)
+	}
+	for _, l := range chainOf(4, "p3", "p4", "q5") {
+		a.Executed(l)
+	}
+	if got := a.sums(t, 4); got != "70 with, 0 against, 0 unnamed: certified" || !a.Disputed() {
+		t.Fatal(got)
 	}
 }

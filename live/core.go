@@ -201,7 +201,7 @@ func (c *core) perform(e node.Effect) {
 		if !c.answers.put(e) {
 			c.metrics.dropped("request", "answers full")
 		}
-	case node.Execute, node.Root:
+	case node.Execute, node.Discard, node.Root:
 		c.executor.orders.put(e)
 	case node.Work:
 		if job, ok := e.Job.(node.SignatureJob); ok {

@@ -23,7 +23,7 @@ const pastMax = 151
 type executor struct {
 	bank   *bank.Bank
 	store  *store.Store
-	orders *queue[node.Effect] // Execute and Root
+	orders *queue[node.Effect] // Execute, Discard and Root
 	events *queue[node.Event]
 	// blocks are those executed since the state that was written last, and
 	// not known to be dead.
@@ -125,6 +125,8 @@ func (x *executor) run(ctx context.Context, took func(time.Duration)) error {
 				began := time.Now()
 				err = x.execute(order.Block)
 				took(time.Since(began))
+			case node.Discard:
+				err = x.discard(order.Block)
 			case node.Root:
 				err = x.root(ctx, order)
 			}
@@ -155,6 +157,32 @@ func (x *executor) execute(block *bank.Block) error {
 	x.blocks[r.Ref] = e
 	x.events.put(node.Executed{Result: r})
 	return nil
+}
+
+// discard forgets a block's result and those of its descendants.
+func (x *executor) discard(ref ledger.BlockRef) error {
+	if err := x.bank.Discard(ref); err != nil {
+		return fmt.Errorf("discard %v: %w", ref, err)
+	}
+	var gone []ledger.BlockRef
+	for block := range x.blocks {
+		if x.descends(block, ref) {
+			gone = append(gone, block)
+		}
+	}
+	for _, block := range gone {
+		delete(x.blocks, block)
+	}
+	return nil
+}
+
+// descends tells whether a block that was executed is ref or descends from
+// it.
+func (x *executor) descends(block, ref ledger.BlockRef) bool {
+	for block.Slot > ref.Slot && x.blocks[block] != nil {
+		block = x.blocks[block].parent
+	}
+	return block == ref
 }
 
 // root moves the bank's root and writes its state if the order carries the

@@ -153,6 +153,10 @@ func (l *Live) open() error {
 		return err
 	}
 	l.executor.events = l.core.results
+	halt, err := l.store.Halt()
+	if err != nil {
+		return err
+	}
 	address := cfg.Advertise
 	if address == "" {
 		address = l.endpoint.Addr().String()
@@ -165,7 +169,7 @@ func (l *Live) open() error {
 			Addr: address, TPU: address, RPC: cfg.RPC, PubSub: cfg.PubSub, Software: cfg.Software,
 		},
 		Rand:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Recovered: node.Recovered{Tower: l.store.Tower(), Begun: l.store.Begun(), State: state},
+		Recovered: node.Recovered{Tower: l.store.Tower(), Begun: l.store.Begun(), Halt: halt, State: state},
 		Bank:      l.executor.view(),
 		Now:       time.Now(),
 	})

@@ -423,6 +423,8 @@ func TestMetricsAreWellNamed(t *testing.T) {
 		node.BankComputed{Result: &bank.Result{Receipts: make([]bank.Receipt, 1)}},
 		node.Agreed{},
 		node.Mismatched{},
+		node.WentBack{},
+		node.HealthChanged{},
 		node.Rooted{},
 		node.Equivocated{},
 		node.Head{},

@@ -138,6 +138,10 @@ func (m *metrics) report(of any) {
 		m.slots.WithLabelValues("agreed 2/3").Set(float64(r.TwoThirds))
 	case node.Mismatched:
 		event("bank hash mismatch")
+	case node.WentBack:
+		event("executed again")
+	case node.HealthChanged:
+		event("became " + r.Health.String())
 	case node.Rooted:
 		event("block rooted")
 	case node.Equivocated:

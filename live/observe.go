@@ -64,7 +64,22 @@ func (o *observer) report(of any) {
 	case node.Mismatched:
 		o.log.Warn("another BankHash", zap.Uint64("slot", uint64(r.Slot)), zap.Stringer("voter", r.Voter),
 			zap.Stringer("own", r.Own), zap.Stringer("other", r.Other))
+	case node.WentBack:
+		o.log.Warn("own BankHash is wrong: executing again", zap.Stringer("block", r.Wrong), zap.Stringer("from", r.To),
+			zap.Int("try", r.Try), zap.Stringer("own", r.Own), zap.Stringer("other", r.Other))
+	case node.HealthChanged:
+		o.health(&r)
 	}
+}
+
+// health writes that the node stops voting, or votes again.
+func (o *observer) health(r *node.HealthChanged) {
+	level := zap.ErrorLevel
+	if r.Health == node.Healthy {
+		level = zap.WarnLevel
+	}
+	o.log.Log(level, "node is "+r.Health.String(), zap.Stringer("block", r.Block), zap.String("cause", r.Cause), zap.Stringer("own", r.Own),
+		zap.Uint64("with", uint64(r.Sums.With)), zap.Uint64("against", uint64(r.Sums.Against)), zap.Uint64("stake", uint64(r.Sums.Total)))
 }
 
 // slot writes the line of an executed slot.

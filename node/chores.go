@@ -37,8 +37,10 @@ const (
 func (n *Node) chores() {
 	if !n.now.Before(n.nextRepair) {
 		n.nextRepair = n.now.Add(repairInterval)
+		n.agreeDue = n.agreeDue || n.health == Stalled
 		n.agree()
 		n.repair()
+		n.askLinks()
 		n.reportHead()
 	}
 	if !n.now.Before(n.nextGossip) {

@@ -36,6 +36,10 @@ type Answer struct {
 // has at most one such block outstanding.
 type Execute struct{ Block *bank.Block }
 
+// Discard has the executor forget a block's result and those of its
+// descendants, so that they can be executed again.
+type Discard struct{ Block ledger.BlockRef }
+
 // Work hands CPU-heavy pure work to workers; its event comes back.
 type Work struct{ Job Job }
 
@@ -58,6 +62,7 @@ func (Save) isEffect()    {}
 func (Send) isEffect()    {}
 func (Answer) isEffect()  {}
 func (Execute) isEffect() {}
+func (Discard) isEffect() {}
 func (Work) isEffect()    {}
 func (Root) isEffect()    {}
 func (Dial) isEffect()    {}
@@ -97,6 +102,11 @@ type EvidenceRecord struct {
 	A, B []byte
 }
 
+// HaltRecord is why the node has stopped: a Halt. A node that finds one in
+// which it has Halted does not begin again.
+type HaltRecord struct{ Bytes []byte }
+
+func (HaltRecord) isRecord()     {}
 func (SetRecord) isRecord()      {}
 func (BlockRecord) isRecord()    {}
 func (TowerRecord) isRecord()    {}

@@ -23,7 +23,7 @@ var (
 // execute hands the next block of the heaviest fork to the executor, as soon
 // as its data is here and verified, voted or not (PROTOCOL section 8).
 func (n *Node) execute() {
-	if n.executing != nil {
+	if n.executing != nil || n.health == Wrong {
 		return
 	}
 	var next *validator.Block
@@ -56,7 +56,12 @@ func (n *Node) onExecuted(r *bank.Result) {
 	if b == nil || b.BlockRef != r.Ref {
 		panic(fmt.Sprintf("node: result of %v, which was not asked for", r.Ref))
 	}
+	if n.voided { // the node has gone back meanwhile
+		n.voided = false
+		return
+	}
 	b.Executed, b.BankHash = true, r.BankHash
+	n.links[b.BlockRef] = r.Link
 	n.view = r.View
 	n.agreement.Executed(consensus.Link{
 		Block: b.BlockRef, Hash: r.BankHash, Parent: b.Parent.BlockRef, ParentHash: r.ParentBankHash,
@@ -88,7 +93,7 @@ func (n *Node) onExecuted(r *bank.Result) {
 }
 
 // hearReport takes the BankHash that a vote reports.
-func (n *Node) hearReport(v *ledger.Vote) {
+func (n *Node) hearReport(v *ledger.Vote, signed []byte) {
 	b := n.forks.Block(v.Block)
 	if b == nil {
 		return
@@ -97,11 +102,16 @@ func (n *Node) hearReport(v *ledger.Vote) {
 	if at == nil || at.Slot != v.BankSlot {
 		return
 	}
-	n.agreement.Report(v.Account, v.Block.Slot, consensus.Value{Block: at.BlockRef, Hash: v.BankHash})
+	n.agreement.Report(v.Account, v.Block.Slot, consensus.Value{Block: at.BlockRef, Hash: v.BankHash}, signed)
 	n.agreeDue = true
-	// Of blocks below the root of a restart the BankHash is not known.
-	if at.Executed && at.BankHash != (ledger.Hash{}) && at.BankHash != v.BankHash {
-		n.report(Mismatched{Voter: v.Account, Slot: at.Slot, Own: at.BankHash, Other: v.BankHash})
+	n.compareReport(v.Account, at, v.BankHash)
+}
+
+// compareReport tells if a voter has another BankHash of a block. Of blocks
+// below the root of a restart this node has none.
+func (n *Node) compareReport(account ledger.Pubkey, b *validator.Block, hash ledger.Hash) {
+	if b.Executed && b.BankHash != (ledger.Hash{}) && b.BankHash != hash {
+		n.report(Mismatched{Voter: account, Slot: b.Slot, Own: b.BankHash, Other: hash})
 	}
 }
 
@@ -112,7 +122,7 @@ func (n *Node) hearReports(b *validator.Block) {
 		box := n.ballots[stakes.Items[i].VoteAccount]
 		for j := 0; box != nil && j < len(box.votes); j++ {
 			if v := &box.votes[j].Vote; v.Block == b.BlockRef {
-				n.hearReport(v)
+				n.hearReport(v, box.votes[j].Tx.Raw())
 			}
 		}
 	}
@@ -138,32 +148,6 @@ func (n *Node) compareReports(b *validator.Block) {
 	}
 }
 
-// agree reports how far more than a third, and more than two thirds, of the
-// stake agree with this node's BankHashes.
-func (n *Node) agree() {
-	if !n.agreeDue {
-		return
-	}
-	n.agreeDue = false
-	before := n.agreed
-	for b := n.executedOn(n.forks.Block(n.choice.Best())); b != nil && b.Slot > n.agreed.TwoThirds; b = b.Parent {
-		sums, ok := n.agreement.Judge(b.BlockRef)
-		if !ok {
-			break
-		}
-		if b.Slot > n.agreed.Third && consensus.OneThird(sums.With, sums.Total) {
-			n.agreed.Third = b.Slot
-		}
-		if consensus.TwoThirds(sums.With, sums.Total) {
-			n.agreed.TwoThirds = b.Slot
-			break
-		}
-	}
-	if n.agreed != before {
-		n.report(n.agreed)
-	}
-}
-
 // decideStakes sets the stakes of coming epochs that the executor found in
 // the state before a block, once the block is confirmed (PROTOCOL section 10,
 // epochs).
@@ -183,6 +167,9 @@ func (n *Node) decideStakes(b *validator.Block) {
 // reason. One that a peer has forwarded is not forwarded at once again.
 func (n *Node) submitted(ev Submitted, forwarded bool) {
 	t, err := n.admit(ev.Tx)
+	if n.stopped() {
+		err = ErrHalted
+	}
 	if err == nil {
 		err = n.place(t, forwarded)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"tutti/bank"
 	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/internal/testkit"
@@ -72,6 +73,12 @@ func testMessages(t testing.TB) []Message {
 		GossipMessage{cluster.Gossip{Kind: cluster.PullRequest, To: ledger.Pubkey{255}, Held: []cluster.Held{{Identity: contact.Identity, Version: 7}}}},
 		EvidenceMessage{A: testShred(t, user[0], 1), B: testShred(t, twin[0], 40)},
 	}
+	report := ledger.Report{Genesis: ledger.Sum([]byte("genesis")), Account: vote.Account, At: 7, Block: vote.Block, BankHash: vote.BankHash}
+	report.Sign(testKey("identity", 0))
+	older := bank.Link{Signatures: 2, HardForks: 3}
+	newer := bank.Link{Parent: older.BankHash(), LastPoH: ledger.Hash{1}}
+	value := consensus.Value{Block: vote.Block, Hash: newer.BankHash()}
+	messages = append(messages, ReportMessage{report}, LinksRequest{value}, LinksResponse{value, []bank.Link{newer, older}})
 	for _, s := range []*shred.Set{last, block[0], user[0]} {
 		messages = append(messages, testShred(t, s, 31), testShred(t, s, 32))
 	}
@@ -125,7 +132,9 @@ func TestMessagesForged(t *testing.T) {
 				continue
 			}
 			b[len(b)-1] ^= 1
-		case RepairResponse, ShredMessage, RepairRequest, EvidenceMessage:
+		case ReportMessage, LinksResponse:
+			b[len(b)-1] ^= 1
+		case RepairResponse, ShredMessage, RepairRequest, EvidenceMessage, LinksRequest:
 			continue // their roots are signed, which the node checks
 		}
 		if got, err := (&Decoder{}).DecodeMessage(b); err == nil {

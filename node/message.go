@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"tutti/bank"
 	"tutti/cluster"
+	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/repair"
 	"tutti/shred"
@@ -49,6 +51,24 @@ type GossipMessage struct{ cluster.Gossip }
 // under one key with different roots.
 type EvidenceMessage struct{ A, B ShredMessage }
 
+// ReportMessage is the signed BankHash of a voter that has stopped voting; its
+// signature has been checked.
+type ReportMessage struct{ ledger.Report }
+
+// LinksRequest asks for the links of a BankHash and of those before it: what
+// they are made of.
+type LinksRequest struct{ consensus.Value }
+
+// LinksResponse answers a LinksRequest, newest link first. They prove
+// themselves: the first hashes to the value, each names the hash of the next.
+type LinksResponse struct {
+	consensus.Value
+	Links []bank.Link
+}
+
+func (ReportMessage) isMessage()      {}
+func (LinksRequest) isMessage()       {}
+func (LinksResponse) isMessage()      {}
 func (ShredMessage) isMessage()       {}
 func (VoteMessage) isMessage()        {}
 func (TransactionMessage) isMessage() {}
@@ -65,7 +85,13 @@ const (
 	kindRepairResponse
 	kindGossip
 	kindEvidence
+	kindReport
+	kindLinksRequest
+	kindLinksResponse
 )
+
+// linksMax bounds the links of one answer.
+const linksMax = 64
 
 // MessageSizeMax bounds a frame: a repair answer of the longest spine.
 const MessageSizeMax = 7 + repair.ShredsMax*(2+shred.CodeSize)
@@ -97,6 +123,16 @@ func EncodeMessage(b []byte, m Message) []byte {
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(m.A.Shred.Raw())))
 		b = append(b, m.A.Shred.Raw()...)
 		return append(b, m.B.Shred.Raw()...)
+	case ReportMessage:
+		return m.Append(append(b, kindReport))
+	case LinksRequest:
+		return appendValue(append(b, kindLinksRequest), m.Value)
+	case LinksResponse:
+		b = append(appendValue(append(b, kindLinksResponse), m.Value), byte(len(m.Links)))
+		for i := range m.Links {
+			b = m.Links[i].Append(b)
+		}
+		return b
 	}
 	panic(fmt.Sprintf("node: message of unknown type %T", m))
 }
@@ -157,6 +193,19 @@ func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
 		}
 		second, err := decodeShred(body[2+n:])
 		return EvidenceMessage{A: first, B: second}, err
+	case kindReport:
+		r, err := ledger.ParseReport(body)
+		if err == nil && !d.Rule.Verify(r.Authority[:], r.Signed(), r.Signature[:]) {
+			err = fmt.Errorf("%w: signature of a report", ErrMessage)
+		}
+		return ReportMessage{r}, err
+	case kindLinksRequest:
+		if len(body) != valueSize {
+			return nil, fmt.Errorf("%w: request for links", ErrMessage)
+		}
+		return LinksRequest{parseValue(body)}, nil
+	case kindLinksResponse:
+		return decodeLinks(body)
 	}
 	return nil, fmt.Errorf("%w: kind %d", ErrMessage, b[0])
 }
@@ -168,4 +217,38 @@ func decodeShred(b []byte) (ShredMessage, error) {
 	}
 	root, err := s.Root()
 	return ShredMessage{Shred: s, Root: root}, err
+}
+
+const valueSize = 8 + 32 + 32
+
+func appendValue(b []byte, v consensus.Value) []byte {
+	return append(appendRef(b, v.Block), v.Hash[:]...)
+}
+
+func parseValue(b []byte) consensus.Value {
+	return consensus.Value{
+		Block: ledger.BlockRef{Slot: ledger.Slot(binary.LittleEndian.Uint64(b)), ID: ledger.Hash(b[8:40])},
+		Hash:  ledger.Hash(b[40:valueSize]),
+	}
+}
+
+// decodeLinks reads an answer and checks that its links prove themselves.
+func decodeLinks(b []byte) (Message, error) {
+	n := 0
+	if len(b) > valueSize {
+		n = int(b[valueSize])
+	}
+	if n < 1 || n > linksMax || len(b) != valueSize+1+n*bank.LinkSize {
+		return nil, fmt.Errorf("%w: links of %d bytes", ErrMessage, len(b))
+	}
+	m := LinksResponse{Value: parseValue(b), Links: make([]bank.Link, n)}
+	hash := m.Hash
+	for i := range m.Links {
+		l := bank.ParseLink(b[valueSize+1+i*bank.LinkSize:])
+		if l.BankHash() != hash {
+			return nil, fmt.Errorf("%w: link of another BankHash", ErrMessage)
+		}
+		m.Links[i], hash = l, l.Parent
+	}
+	return m, nil
 }

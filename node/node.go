@@ -111,10 +111,23 @@ type Node struct {
 
 	// Execution lane.
 	executing *validator.Block
-	view      *bank.View // of the block executed last
+	view      *bank.View                    // of the block executed last
+	links     map[ledger.BlockRef]bank.Link // of executed blocks
+	voided    bool                          // the result of executing is void
 	agreement *consensus.Agreement
 	agreeDue  bool
 	agreed    Agreed
+	certified *validator.Block // newest, on the fork where it was found last
+	unsure    *validator.Block // oldest above it that is executed
+
+	// Where BankHashes differ.
+	health     Health
+	halted     *Halt // of an earlier run, to be reported
+	retries    int   // how often blocks up to wrongSlot were executed again
+	wrongSlot  ledger.Slot
+	stalledAt  ledger.Slot // since when Stalled
+	stoppedAt  ledger.Slot // since when Wrong or Halted
+	reportedAt ledger.Slot // of the last signed report
 	// stakes are those of coming epochs, by the block that decides them, until
 	// it is confirmed.
 	stakes map[ledger.BlockRef][]*cluster.EpochStakes
@@ -158,6 +171,7 @@ func New(cfg Config) (*Node, error) {
 		equivocating: make(map[ledger.SlotKey]bool),
 		answered:     make(map[ledger.Pubkey]int),
 		stakes:       make(map[ledger.BlockRef][]*cluster.EpochStakes),
+		links:        make(map[ledger.BlockRef]bank.Link),
 		view:         cfg.Bank,
 	}
 	n.epochs = consensus.NewEpochs(n.schedule)
@@ -178,7 +192,7 @@ func New(cfg Config) (*Node, error) {
 	n.choice.SetCandidate(root.BlockRef, true)
 	n.tally = consensus.NewTally(root.BlockRef, state.Final, n.epochs)
 	n.final = state.Final
-	n.newest, n.rooted, n.stateAt = root, root, root.Slot
+	n.newest, n.rooted, n.certified, n.stateAt = root, root, root, root.Slot
 	if cfg.VoteAccount != (ledger.Pubkey{}) {
 		i, ok := n.epochs.At(0).Voter(cfg.VoteAccount)
 		if !ok {
@@ -235,6 +249,13 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 		n.signaturesChecked(ev)
 	default:
 		panic(fmt.Sprintf("node: event of unknown type %T", ev))
+	}
+	if n.halted != nil {
+		n.report(HealthChanged{Health: Halted, Block: n.halted.Block, Own: n.halted.BankHash, Cause: n.halted.Cause})
+		n.halted = nil
+	}
+	if n.agreement.Disputed() {
+		n.agree() // at once, before anything is made or sent
 	}
 	n.propose()
 	n.lead()
@@ -304,5 +325,11 @@ func (n *Node) received(from ledger.Pubkey, m Message) {
 		n.onGossip(from, m)
 	case EvidenceMessage:
 		n.onEvidence(from, m)
+	case ReportMessage:
+		n.onReport(from, m)
+	case LinksRequest:
+		n.onLinksRequest(from, m)
+	case LinksResponse:
+		n.onLinksResponse(from, m)
 	}
 }

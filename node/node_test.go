@@ -38,6 +38,8 @@ type testNode struct {
 	down      bool
 	busy      time.Duration // what execution of a block takes, beside a millisecond
 	verifying time.Duration // that signatures of a UserBlock take
+	// wrong makes the results of this node's executor wrong, if it is set.
+	wrong *liar
 	// filter drops messages that this node sends, if it returns false.
 	filter func(to ledger.Pubkey, m Message) bool
 }
@@ -208,7 +210,14 @@ func (c *testCluster) step(i int, ev Event) {
 			if err != nil {
 				c.t.Fatalf("node %d: %v", i, err)
 			}
+			if n.wrong != nil {
+				r = n.wrong.distort(r)
+			}
 			c.push(time.Millisecond+n.busy, i, Executed{r})
+		case Discard:
+			if err := n.bank.Discard(e.Block); err != nil {
+				c.t.Fatalf("node %d: discard: %v", i, err)
+			}
 		case Work:
 			after := time.Millisecond
 			if _, ok := e.Job.(SignatureJob); ok {

@@ -35,7 +35,7 @@ func (n *Node) nextTick() time.Time {
 
 // propose builds this node's UserBlocks (PROTOCOL section 4).
 func (n *Node) propose() {
-	if !n.started() {
+	if !n.started() || n.stopped() {
 		return
 	}
 	tick := n.tick()
@@ -243,7 +243,7 @@ func (n *Node) awaitsLead() bool {
 
 // lead builds this node's leader blocks (PROTOCOL section 1 and 5).
 func (n *Node) lead() {
-	if !n.started() {
+	if !n.started() || n.stopped() {
 		return
 	}
 	for {

@@ -22,6 +22,8 @@ type Recovered struct {
 	// Begun are the keys of all BegunRecords, or at least the newest of leader
 	// blocks and of UserBlocks.
 	Begun []ledger.SlotKey
+	// Halt is the newest HaltRecord, nil if there is none.
+	Halt []byte
 	// State is that of the Root effect from which the executor goes on.
 	State *RootState
 }
@@ -136,6 +138,15 @@ func (n *Node) restore(r Recovered) error {
 	}
 	root := n.forks.Root()
 	n.tower = consensus.NewTower(n.self, root.BlockRef)
+	if len(r.Halt) > 0 {
+		h, err := ParseHalt(r.Halt)
+		if err != nil {
+			return err
+		}
+		if h.Health == Halted {
+			n.health, n.stoppedAt, n.halted = Halted, h.At, h
+		}
+	}
 	if len(r.Tower) == 0 || planted.Is(planted.TowerLost) {
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 type disk struct {
 	tower    []byte
 	begun    []ledger.SlotKey
+	halt     []byte
 	state    []byte
 	snapshot bank.Snapshot
 }
@@ -31,6 +32,8 @@ func (d *disk) save(b *bank.Bank, e Effect) {
 				d.tower = r.Bytes
 			case BegunRecord:
 				d.begun = append(d.begun, r.Key)
+			case HaltRecord:
+				d.halt = r.Bytes
 			}
 		}
 	case Root:
@@ -44,7 +47,7 @@ func (d *disk) save(b *bank.Bank, e Effect) {
 func (c *testCluster) restart(i int) {
 	c.t.Helper()
 	old := c.nodes[i]
-	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun}
+	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun, Halt: old.disk.halt}
 	b, err := bank.New(c.genesis, 1)
 	if old.disk.state != nil {
 		if recovered.State, err = ParseRootState(old.disk.state); err != nil {
@@ -64,7 +67,7 @@ func (c *testCluster) restart(i int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	fresh := &testNode{Node: node, bank: b, disk: old.disk, sets: old.sets, spines: old.spines}
+	fresh := &testNode{Node: node, bank: b, disk: old.disk, sets: old.sets, spines: old.spines, wrong: old.wrong, filter: old.filter}
 	c.nodes[i] = fresh
 	for _, set := range sortedSets(old.sets) {
 		c.step(i, Loaded{Set: set})
@@ -166,7 +169,7 @@ func TestReportBelowRestart(t *testing.T) {
 	v := ledger.Vote{Account: pub(testKey("vote", 0)), Block: root.BlockRef, BankHash: ledger.Hash{1}}
 	for _, b := range []*validator.Block{root, root.Parent} {
 		n.out, v.BankSlot = nil, b.Slot
-		n.hearReport(&v)
+		n.hearReport(&v, nil)
 		if mismatches, want := len(n.out), b == root; mismatches > 0 != want {
 			t.Errorf("root is slot %d: another BankHash of slot %d, and %d mismatches", root.Slot, b.Slot, mismatches)
 		}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"tutti/bank"
+	"tutti/consensus"
 	"tutti/ledger"
 )
 
@@ -129,6 +130,24 @@ type Mismatched struct {
 	Slot  ledger.Slot
 	Own   ledger.Hash
 	Other ledger.Hash
+}
+
+// HealthChanged says that the node has stopped voting, or votes again. Block
+// is the one that the cluster disagrees on, with the own BankHash.
+type HealthChanged struct {
+	Health Health
+	Block  ledger.BlockRef
+	Own    ledger.Hash
+	Sums   consensus.Sums
+	Cause  string // if it has stopped
+}
+
+// WentBack says that more than two thirds of the stake have another BankHash,
+// for which reason the node executes again what comes after To.
+type WentBack struct {
+	To, Wrong  ledger.BlockRef
+	Own, Other ledger.Hash
+	Try        int // from 1
 }
 
 // Rooted says that a block is rooted by this node's tower.

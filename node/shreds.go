@@ -58,6 +58,10 @@ func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 		n.drop("shred", "slot", from)
 		return
 	}
+	if n.stopped() && k.Slot() > n.stoppedAt {
+		n.drop("shred", "halted", from)
+		return
+	}
 	signer, ok := n.signer(k)
 	if !ok {
 		n.drop("shred", "lane", from)

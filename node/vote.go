@@ -99,6 +99,9 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 	if v.Block.Slot > n.slot()+slotsAhead || v.Block.Slot <= n.forks.Root().Slot {
 		return "slot"
 	}
+	if n.stopped() && v.Block.Slot > n.stoppedAt {
+		return "halted"
+	}
 	stakes := n.epochs.At(v.Block.Slot)
 	if stakes == nil {
 		return "epoch"
@@ -121,7 +124,7 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 	n.report(VoteSeen{Voter: v.Account, Block: v.Block, Root: v.Root, Lockouts: v.Lockouts})
 	n.choice.Vote(v.Account, v.Block)
 	n.voteDue = true
-	n.hearReport(v)
+	n.hearReport(v, tx.Raw())
 	if n.tally.Vote(v) {
 		if b := n.forks.Block(v.Block); b != nil {
 			n.confirm(b)
@@ -172,7 +175,11 @@ func (n *Node) confirm(b *validator.Block) {
 // vote votes for the heaviest fork if the rules allow it (PROTOCOL section
 // 7). It never waits for execution, unless genesis says so.
 func (n *Node) vote() {
-	if !n.isVoter || !n.started() {
+	if !n.isVoter || !n.started() || n.stopped() {
+		return
+	}
+	if n.health == Stalled {
+		n.reportInstead()
 		return
 	}
 	if !n.voteDue || !n.caughtUp() {
@@ -268,7 +275,7 @@ func (n *Node) executedOn(b *validator.Block) *validator.Block {
 
 // root makes a block the root of the consensus lane.
 func (n *Node) root(b *validator.Block) {
-	if b == nil || b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
+	if b == nil || n.stopped() || b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
 		return
 	}
 	n.rooted = b
@@ -277,11 +284,11 @@ func (n *Node) root(b *validator.Block) {
 	n.pruneToRoot()
 }
 
-// pruneToRoot forgets what lies below the newest block that is rooted and
-// executed: until then execution still needs it.
+// pruneToRoot forgets what lies below the newest block that is rooted,
+// executed and settled: until then execution still needs it.
 func (n *Node) pruneToRoot() {
-	r := n.executedOn(n.rooted)
-	if r == nil || r.Slot <= n.forks.Root().Slot {
+	r := n.settled(n.executedOn(n.rooted))
+	if r == nil || r.Slot <= n.forks.Root().Slot || n.stopped() {
 		return
 	}
 	n.forks.SetRoot(r)
@@ -293,9 +300,7 @@ func (n *Node) pruneToRoot() {
 		e.State = n.rootState().Append(nil)
 	}
 	n.do(e)
-	if certified, ok := n.agreement.Certified(r.BlockRef); ok {
-		n.agreement.Prune(certified)
-	}
+	n.agreement.Prune(r.BlockRef)
 	n.prune()
 }
 
@@ -355,6 +360,11 @@ func (n *Node) prune() {
 			n.discountFees(h)
 			delete(n.held, ref)
 			delete(n.wanting, ref)
+		}
+	}
+	for ref := range n.links {
+		if n.forks.Block(ref) == nil {
+			delete(n.links, ref)
 		}
 	}
 	for ref := range n.stakes {

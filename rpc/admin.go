@@ -95,7 +95,11 @@ type Stats struct {
 	Dropped      map[string]uint64 `json:"dropped"` // peers' traffic, by what and why
 	Equivocators uint64            `json:"equivocators"`
 	Mismatches   uint64            `json:"mismatches"`
-	EventsLost   uint64            `json:"events_lost"`
+	// Health is node.Health in words, WentBack how often blocks were executed
+	// again.
+	Health     string `json:"health"`
+	WentBack   uint64 `json:"went_back"`
+	EventsLost uint64 `json:"events_lost"`
 	// Network is the endpoint's, by counter.
 	Network map[string]uint64 `json:"network,omitempty"`
 }
@@ -108,6 +112,7 @@ func newStats() Stats {
 	s.Transactions.Refused = map[string]uint64{}
 	s.Transactions.ByOutcome = map[string]uint64{}
 	s.Dropped = map[string]uint64{}
+	s.Health = node.Healthy.String()
 	return s
 }
 
@@ -177,6 +182,10 @@ func (s *Stats) take(report any) {
 		s.Equivocators++
 	case node.Mismatched:
 		s.Mismatches++
+	case node.WentBack:
+		s.WentBack++
+	case node.HealthChanged:
+		s.Health = r.Health.String()
 	}
 }
 
@@ -280,6 +289,28 @@ type (
 		Other string      `json:"other"`
 		Voter string      `json:"voter"`
 	}
+	// health: the node stops voting, or votes again. Cause is set if it has
+	// stopped; the block is the one that the cluster disagrees on.
+	healthEvent struct {
+		event
+		blockRef
+		Health   string          `json:"health"`
+		Cause    string          `json:"cause,omitempty"`
+		BankHash string          `json:"bank_hash"`
+		With     ledger.Lamports `json:"with"`
+		Against  ledger.Lamports `json:"against"`
+		Stake    ledger.Lamports `json:"stake"`
+	}
+	// back: the node executes again what comes after the block, because its
+	// BankHash of slot Wrong is wrong.
+	backEvent struct {
+		event
+		blockRef
+		Wrong ledger.Slot `json:"wrong"`
+		Own   string      `json:"own"`
+		Other string      `json:"other"`
+		Try   int         `json:"try"`
+	}
 	// equivocated: a proof of two blocks under one key.
 	equivocatedEvent struct {
 		event
@@ -375,6 +406,13 @@ func eventOf(now time.Time, report any) any {
 		return finalizedEvent{e("finalized"), r.Slot}
 	case node.Mismatched:
 		return mismatchEvent{e("mismatch"), r.Slot, r.Own.String(), r.Other.String(), r.Voter.String()}
+	case node.HealthChanged:
+		return healthEvent{
+			e("health"), refOf(r.Block), r.Health.String(), r.Cause, r.Own.String(),
+			r.Sums.With, r.Sums.Against, r.Sums.Total,
+		}
+	case node.WentBack:
+		return backEvent{e("back"), refOf(r.To), r.Wrong.Slot, r.Own.String(), r.Other.String(), r.Try}
 	case node.Equivocated:
 		return equivocatedEvent{e("equivocated"), r.Key.String(), r.Signer.String()}
 	case node.BlockRejected:

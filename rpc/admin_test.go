@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/node"
 )
@@ -65,6 +66,8 @@ func TestAdminEvents(t *testing.T) {
 		node.VoteSeen{Voter: pubkeyOf(voteAccount), Block: b.ref, Lockouts: []ledger.Lockout{{Slot: 1, Confirmations: 2}}},
 		node.Rooted{Block: b.ref}, node.Finalized{Slot: 1}, node.Agreed{Third: 1, TwoThirds: 1},
 		node.Mismatched{Voter: pubkeyOf(voteAccount), Slot: 1, Own: hash, Other: ledger.Hash{2}},
+		node.WentBack{To: b.ref, Wrong: ledger.BlockRef{Slot: 2}, Own: hash, Other: ledger.Hash{2}, Try: 1},
+		node.HealthChanged{Health: node.Halted, Block: b.ref, Own: hash, Sums: consensus.Sums{With: 5, Against: 4, Total: 9}, Cause: "why"},
 		node.Equivocated{Key: ledger.UserKey(3, 1), Signer: pubkeyOf(identity)},
 		node.BlockRejected{Block: b.ref, Err: errors.New("bad")},
 		node.UserBlockRejected{Ref: ub, Err: errors.New("bad")},
@@ -88,6 +91,8 @@ func TestAdminEvents(t *testing.T) {
 		`"finalized","slot":1`,
 		`"agreed","third":1,"two_thirds":1`,
 		`"mismatch","slot":1,"own":"` + hash.String() + `","other":"` + ledger.Hash{2}.String() + `","voter":"` + pubkeyOf(voteAccount).String() + `"`,
+		`"back",` + block + `,"wrong":2,"own":"` + hash.String() + `","other":"` + ledger.Hash{2}.String() + `","try":1`,
+		`"health",` + block + `,"health":"halted","cause":"why","bank_hash":"` + hash.String() + `","with":5,"against":4,"stake":9`,
 		`"equivocated","key":"u3/1","signer":"` + pubkeyOf(identity).String() + `"`,
 		`"rejected","block":"` + b.ref.String() + `","reason":"bad"`,
 		`"rejected","block":"` + ub.String() + `","reason":"bad"`,
@@ -122,7 +127,7 @@ func TestAdminStats(t *testing.T) {
 		node.Broadcast{Key: ledger.UserKey(3, 1), Made: 64, Roots: 60, Copies: 40},
 		node.SetCompleted{}, node.SetCompleted{Recovered: 4},
 		node.BlockRejected{Err: errors.New("bad")}, node.UserBlockRejected{Err: errors.New("bad")},
-		node.Equivocated{}, node.Mismatched{},
+		node.Equivocated{}, node.Mismatched{}, node.WentBack{}, node.HealthChanged{Health: node.Halted},
 	)
 	response, err := client.Get("http://admin/stats")
 	if err != nil {
@@ -136,7 +141,7 @@ func TestAdminStats(t *testing.T) {
 		`"blocks":{"held":1,"own":0,"rejected":1,"confirmed":1,"rooted":1,"executed":1},` +
 		`"votes":{"own":1,"seen":2},` +
 		`"transactions":{"accepted":1,"refused":{"pool is full":1},"by_outcome":{"ok":1}},` +
-		`"dropped":{"shred: late":1},"equivocators":1,"mismatches":1,"events_lost":0,"network":{"peers":3}}` + "\n"
+		`"dropped":{"shred: late":1},"equivocators":1,"mismatches":1,"health":"halted","went_back":1,"events_lost":0,"network":{"peers":3}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}

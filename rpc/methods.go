@@ -158,6 +158,12 @@ func (s *Server) getHealth(_ context.Context, params json.RawMessage) (any, *Err
 		return nil, err
 	}
 	slots, ok := s.State.behind()
+	if h, unwell := s.State.unwell(); unwell {
+		return nil, &Error{
+			Code: codeUnhealthy, Message: fmt.Sprintf("Node is %v: the cluster disagrees about the BankHash of block %v", h.Health, h.Block),
+			Data: map[string]any{"numSlotsBehind": nil, "health": h.Health.String(), "slot": h.Block.Slot, "cause": h.Cause},
+		}
+	}
 	switch {
 	case !ok:
 		return nil, &Error{Code: codeUnhealthy, Message: "Node is unhealthy", Data: map[string]any{"numSlotsBehind": nil}}

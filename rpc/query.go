@@ -3,6 +3,7 @@ package rpc
 import (
 	"tutti/bank"
 	"tutti/ledger"
+	"tutti/node"
 )
 
 // Point is the newest block at a commitment, and the state after it.
@@ -178,6 +179,13 @@ func (s *State) behind() (slots uint64, ok bool) {
 		slots = uint64(head - done)
 	}
 	return slots, head > 0 || done > 0
+}
+
+// unwell returns why the node does not vote; ok is false if it does.
+func (s *State) unwell() (health node.HealthChanged, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.health, s.health.Health != node.Healthy
 }
 
 // watch waits for one transaction to reach a commitment.

@@ -282,6 +282,9 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 
 // health is the text that load balancers and scripts poll.
 func (s *Server) health() string {
+	if h, unwell := s.State.unwell(); unwell {
+		return h.Health.String()
+	}
 	slots, ok := s.State.behind()
 	switch {
 	case !ok:

@@ -360,6 +360,10 @@ func TestHealth(t *testing.T) {
 	w.all(w.block(nil, 100, 0))
 	w.apply(node.Head{Slot: 200})
 	check("ok", "")
+	w.apply(node.HealthChanged{Health: node.Halted, Block: ledger.BlockRef{Slot: 7}, Cause: "why"})
+	check("halted", `{"cause":"why","health":"halted","numSlotsBehind":null,"slot":7}`)
+	w.apply(node.HealthChanged{})
+	check("ok", "")
 }
 
 // Two equal requests are two transactions.

@@ -73,6 +73,7 @@ type State struct {
 	head      node.Head
 	agreed    node.Agreed
 	finalized ledger.Slot
+	health    node.HealthChanged
 
 	userBlocks map[ledger.UserBlockRef]*userBlock
 	userOrder  []*userBlock // of userBlocks, the oldest first
@@ -173,6 +174,9 @@ func (s *State) take(now time.Time, report any) bool {
 	case node.Agreed:
 		s.agreed = r
 		return true
+	case node.HealthChanged:
+		s.health = r
+		return false
 	case node.Finalized:
 		s.finalized = max(s.finalized, r.Slot)
 		return true

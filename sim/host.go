@@ -64,7 +64,7 @@ func (s *Sim) newHost(i int) (*host, error) {
 // boot makes the node from what is on its disk.
 func (h *host) boot() error {
 	s := h.sim
-	recovered := node.Recovered{Tower: h.disk.tower}
+	recovered := node.Recovered{Tower: h.disk.tower, Halt: h.disk.halt}
 	for _, user := range []bool{false, true} {
 		if k, ok := h.disk.begun[user]; ok {
 			recovered.Begun = append(recovered.Begun, k)
@@ -262,6 +262,10 @@ func (h *host) do(e node.Effect, f *frame) error {
 			took *= time.Duration(s.faults.slow[h.validator])
 		}
 		h.later(took*time.Duration(h.slow), node.Executed{Result: result})
+	case node.Discard:
+		if err := h.bank.Discard(e.Block); err != nil {
+			return fmt.Errorf("discard %v: %w", e.Block, err)
+		}
 	case node.Work:
 		h.later(s.cfg.Machine.Work, s.jobs.run(e.Job))
 	case node.Root:

@@ -35,6 +35,8 @@ type store struct {
 	root    ledger.BlockRef
 	// evidence has the proofs of equivocation.
 	evidence map[ledger.SlotKey]node.EvidenceRecord
+	// halt is the newest record of a halt.
+	halt []byte
 	// unsynced is what was written lazily and may not be durable yet, oldest
 	// first.
 	unsynced []unsynced
@@ -85,6 +87,8 @@ func (s *store) write(records []node.Record) {
 			s.root = r.Block
 		case node.EvidenceRecord:
 			s.evidence[r.Key] = r
+		case node.HaltRecord:
+			s.halt = r.Bytes
 		default:
 			panic(fmt.Sprintf("sim: record of unknown type %T", r))
 		}

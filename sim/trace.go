@@ -54,6 +54,9 @@ func (t *trace) effect(host int, at time.Duration, e node.Effect, message []byte
 	case node.Execute:
 		t.tag("execute")
 		t.block(e.Block)
+	case node.Discard:
+		t.tag("discard")
+		t.ref(e.Block)
 	case node.Work:
 		t.tag("work")
 		t.job(e.Job)
@@ -97,6 +100,9 @@ func (t *trace) record(r node.Record) {
 	case node.RootRecord:
 		t.tag("root")
 		t.ref(r.Block)
+	case node.HaltRecord:
+		t.tag("halt")
+		t.bytes(r.Bytes)
 	case node.EvidenceRecord:
 		t.tag("evidence")
 		t.u64(uint64(r.Key))
@@ -257,6 +263,19 @@ func (t *trace) report(of any) {
 		t.key(r.Voter)
 		t.u64(uint64(r.Slot))
 		t.hashes(r.Own, r.Other)
+	case node.HealthChanged:
+		t.tag("health")
+		t.u64(uint64(r.Health))
+		t.ref(r.Block)
+		t.hashes(r.Own)
+		t.buf = fmt.Appendf(t.buf, "%+v", r.Sums)
+		t.bytes([]byte(r.Cause))
+	case node.WentBack:
+		t.tag("went back")
+		t.ref(r.To)
+		t.ref(r.Wrong)
+		t.hashes(r.Own, r.Other)
+		t.u64(uint64(r.Try))
 	case node.Rooted:
 		t.tag("rooted")
 		t.ref(r.Block)

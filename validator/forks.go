@@ -7,6 +7,7 @@ package validator
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tutti/cluster"
 	"tutti/consensus"
@@ -214,6 +215,17 @@ func (f *Forks) Add(b *Block) {
 		panic(fmt.Sprintf("validator: block %v added twice", b.BlockRef))
 	}
 	f.add(b)
+}
+
+// Descendants returns the blocks that descend from b, by slot, then id.
+func (f *Forks) Descendants(b *Block) (all []*Block) {
+	for _, x := range f.blocks {
+		if x != b && x.Descends(b.BlockRef) {
+			all = append(all, x)
+		}
+	}
+	slices.SortFunc(all, func(x, y *Block) int { return consensus.Compare(x.BlockRef, y.BlockRef) })
+	return all
 }
 
 // SetRoot makes b the root: blocks that do not descend from it are dropped,

@@ -3,8 +3,8 @@
 // file of its own.
 //
 // Data goes to standard output, errors and logs to standard error. The exit
-// code is 0 on success, 2 if the command line or a configuration is wrong, and
-// 1 for other failures.
+// code is 0 on success, 2 if the command line or a configuration is wrong, 3 if
+// a validator has halted, and 1 for other failures.
 package main
 
 import (
@@ -91,7 +91,10 @@ func markRunning(c *cobra.Command, running *bool) {
 }
 
 // The exit codes that commands choose.
-const exitUsage = 2
+const (
+	exitUsage  = 2
+	exitHalted = 3
+)
 
 // exitError is an error with an exit code other than 1.
 type exitError struct {

@@ -25,6 +25,7 @@ import (
 
 	"tutti/live"
 	"tutti/live/store"
+	"tutti/node"
 	"tutti/rpc"
 )
 
@@ -43,6 +44,7 @@ const metricsTimeout = 10 * time.Second
 type validatorFlags struct {
 	ledger, identity, voteAccount string
 	noVoting, noRequireTower      bool
+	exitOnHalt                    bool
 	entrypoints                   []string
 	bind, gossipHost              string
 	gossipPort, rpcPort           uint16
@@ -71,6 +73,7 @@ func newValidatorCommand() *cobra.Command {
 	flags.StringVar(&f.voteAccount, "vote-account", "", "vote account: its address or keypair file")
 	flags.BoolVar(&f.noVoting, "no-voting", false, "run without voting")
 	flags.BoolVar(&f.noRequireTower, "no-require-tower", false, "start without the tower file, and perhaps contradict own votes")
+	flags.BoolVar(&f.exitOnHalt, "exit-on-halt", false, "when the cluster halts, exit with code 3 instead of serving clients and repair")
 	flags.StringArrayVarP(&f.entrypoints, "entrypoint", "n", nil, "a node of the cluster, host:port; give several")
 	flags.StringVar(&f.bind, "bind-address", "0.0.0.0", "address to listen on for validators and transactions")
 	flags.StringVar(&f.gossipHost, "gossip-host", "", "address at which others reach this node (default: --bind-address)")
@@ -116,32 +119,32 @@ func (f *validatorFlags) run(ctx context.Context, errs io.Writer) error {
 		cfg.RPC = strings.TrimPrefix(server.URL(), "http://")
 		cfg.PubSub = strings.TrimPrefix(server.WebSocketURL(), "ws://")
 	}
-	node, err := live.New(cfg)
+	l, err := live.New(cfg)
 	if err != nil {
 		return startError(err)
 	}
 	if err := admin.Listen(); err != nil {
-		return errors.Join(usage("%w", err), node.Close())
+		return errors.Join(usage("%w", err), l.Close())
 	}
-	admin.Network = func() map[string]uint64 { return networkCounters(node.Metrics()) }
-	server.State = rpc.NewState(node.View())
-	server.Submit = node.Submit
+	admin.Network = func() map[string]uint64 { return networkCounters(l.Metrics()) }
+	server.State = rpc.NewState(l.View())
+	server.Submit = l.Submit
 	if f.metrics != "" {
-		l, err := net.Listen("tcp", f.metrics)
+		listener, err := net.Listen("tcp", f.metrics)
 		if err != nil {
-			return errors.Join(busy(err, "--metrics-address"), node.Close())
+			return errors.Join(busy(err, "--metrics-address"), l.Close())
 		}
-		group.Go(func() error { return serveMetrics(ctx, l, node.Metrics()) })
+		group.Go(func() error { return serveMetrics(ctx, listener, l.Metrics()) })
 	}
 
-	reports := node.Reports().Subscribe(reportsMax)
-	group.Go(func() error { return applyReports(ctx, node, reports, server.State, admin, cfg.Log) })
-	group.Go(func() error { return node.Run(ctx) })
+	reports := l.Reports().Subscribe(reportsMax)
+	group.Go(func() error { return f.applyReports(ctx, l, reports, server.State, admin, cfg.Log) })
+	group.Go(func() error { return l.Run(ctx) })
 	group.Go(func() error { return admin.Run(ctx) })
 	if f.rpcPort != 0 {
 		group.Go(func() error { return server.Run(ctx) })
 	}
-	cfg.Log.Info("started", zap.Stringer("identity", publicKey(cfg.Identity)), zap.Stringer("quic", node.Addr()),
+	cfg.Log.Info("started", zap.Stringer("identity", publicKey(cfg.Identity)), zap.Stringer("quic", l.Addr()),
 		zap.String("rpc", cfg.RPC), zap.String("ledger", f.ledger))
 	err = group.Wait()
 	cfg.Log.Info("stopped", zap.Error(err))
@@ -242,14 +245,16 @@ func (f *validatorFlags) logger(errs io.Writer) (*zap.Logger, func(), error) {
 	return zap.New(core), closeLog, nil
 }
 
-// applyReports feeds what clients see from the node's reports.
-func applyReports(ctx context.Context, node *live.Live, reports *live.Subscription, state *rpc.State, admin *rpc.Admin, log *zap.Logger) error {
+// applyReports feeds what clients see from the node's reports. It ends with an
+// error if the node halts and is to exit then: the record of the halt is
+// durable before it is reported.
+func (f *validatorFlags) applyReports(ctx context.Context, l *live.Live, reports *live.Subscription, state *rpc.State, admin *rpc.Admin, log *zap.Logger) error {
 	for {
 		batch, err := reports.Next(ctx)
 		switch {
 		case errors.Is(err, live.ErrSlow):
 			log.Warn("RPC fell behind: what clients see may have gaps")
-			reports = node.Reports().Subscribe(reportsMax)
+			reports = l.Reports().Subscribe(reportsMax)
 			continue
 		case err != nil:
 			return nil // the node has stopped
@@ -257,6 +262,9 @@ func applyReports(ctx context.Context, node *live.Live, reports *live.Subscripti
 		for _, r := range batch {
 			state.Apply(r.Time, r.Of)
 			admin.Apply(r.Time, r.Of)
+			if h, ok := r.Of.(node.HealthChanged); ok && f.exitOnHalt && h.Health == node.Halted {
+				return &exitError{exitHalted, fmt.Errorf("halted at block %v: %s", h.Block, h.Cause)}
+			}
 		}
 	}
 }

@@ -139,6 +139,8 @@ func (s *Store) write(w *writer, record node.Record) {
 		w.put(evidenceKey(r.Key), append(append(b, r.A...), r.B...))
 	case node.RootRecord:
 		w.put([]byte{keyRoot}, appendRef(nil, r.Block))
+	case node.HaltRecord:
+		w.put([]byte{keyHalt}, r.Bytes)
 	case node.TowerRecord:
 		s.memory.tower = r.Bytes
 	case node.BegunRecord:

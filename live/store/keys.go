@@ -16,6 +16,7 @@ import (
 //	G                                   genesis hash
 //	C                                   number of the newest commit, u64
 //	R                                   newest RootRecord: slot u64, id
+//	H                                   newest HaltRecord
 //	S                                   head of the account state: see State
 //	A key32 ^slot8                      account as of that slot; empty if deleted
 //	D slot8 B slotfield8 id32           BlockRecord
@@ -30,6 +31,7 @@ const (
 	keyGenesis = 'G'
 	keyCommit  = 'C'
 	keyRoot    = 'R'
+	keyHalt    = 'H'
 	keyState   = 'S'
 	keyAccount = 'A'
 	keyData    = 'D'

@@ -298,6 +298,18 @@ func (s *Store) Root() (ledger.BlockRef, error) {
 	return parseRef(b), nil
 }
 
+// Halt returns the newest HaltRecord, or nil.
+func (s *Store) Halt() ([]byte, error) {
+	b, err := s.get([]byte{keyHalt})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read record of the halt: %w", err)
+	}
+	return b, nil
+}
+
 // Tower returns the newest TowerRecord as of Open, or nil.
 func (s *Store) Tower() []byte {
 	if len(s.memory.tower) == 0 {

@@ -172,6 +172,11 @@ func TestSavedIsReadableAtOnceAndAfterReopening(t *testing.T) {
 	root := ledger.BlockRef{Slot: 5, ID: leader[2].Root}
 	s.save(evidence, node.RootRecord{Block: root}, node.TowerRecord{Bytes: []byte("tower")},
 		node.BegunRecord{Key: ledger.Slot(6).Key()}, node.BegunRecord{Key: ledger.UserKey(13, 1)})
+	if got, err := s.Halt(); err != nil || got != nil {
+		t.Errorf("halt %q, %v", got, err)
+	}
+	s.save(node.HaltRecord{Bytes: []byte("older")})
+	s.save(node.HaltRecord{Bytes: []byte("newer")})
 	s.checkBlock(leader)
 	s.stop()
 
@@ -181,6 +186,9 @@ func TestSavedIsReadableAtOnceAndAfterReopening(t *testing.T) {
 	s.checkBlock(user)
 	if got, err := s.Root(); err != nil || got != root {
 		t.Errorf("root %v, %v", got, err)
+	}
+	if got, err := s.Halt(); err != nil || string(got) != "newer" {
+		t.Errorf("halt %q, %v", got, err)
 	}
 	if got := s.Tower(); string(got) != "tower" {
 		t.Errorf("tower %q", got)

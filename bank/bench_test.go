@@ -43,7 +43,7 @@ func BenchmarkTransfers(b *testing.B) {
 				}
 				n, written := 0, 0
 				b.ReportAllocs()
-				cpu := testkit.StartCPU(b)
+				cpu := testkit.StartCPU()
 				for b.Loop() {
 					block := made[n%blocks]
 					r, err := w.bank.Execute(block)
@@ -64,7 +64,7 @@ func BenchmarkTransfers(b *testing.B) {
 				if w.bank.Root() != root {
 					b.Fatal("the root moved")
 				}
-				cpu.Report("tx", perBlock)
+				cpu.Report(b, "tx", perBlock)
 				b.ReportMetric(float64(written)/float64(n), "written/op")
 			})
 		}
@@ -86,13 +86,13 @@ func BenchmarkSequence(b *testing.B) {
 			block := w.block(0, "", userBlock(0, txs...))
 			parent := w.bank.state.tip()
 			b.ReportAllocs()
-			cpu := testkit.StartCPU(b)
+			cpu := testkit.StartCPU()
 			for b.Loop() {
 				x := w.bank.newExecution(block, parent, parent.stakes[0])
 				x.load()
 				x.run()
 			}
-			cpu.Report("tx", perBlock)
+			cpu.Report(b, "tx", perBlock)
 		})
 	}
 }
@@ -113,12 +113,12 @@ func BenchmarkView(b *testing.B) {
 func BenchmarkEmptyBlock(b *testing.B) {
 	w := newWorld(b, 1)
 	b.ReportAllocs()
-	cpu := testkit.StartCPU(b)
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		w.run()
 		if err := w.bank.SetRoot(w.tip); err != nil {
 			b.Fatal(err)
 		}
 	}
-	cpu.Report("block", 1)
+	cpu.Report(b, "block", 1)
 }

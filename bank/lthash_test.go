@@ -187,14 +187,14 @@ func BenchmarkLtHashUpdate(b *testing.B) {
 	key, before, after := user(0), &Account{Lamports: 1}, &Account{Lamports: 2}
 	var sum LtHash
 	b.ReportAllocs()
-	cpu := testkit.StartCPU(b)
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		value, _ := w.hash(key, before)
 		sum.Sub(value)
 		value, _ = w.hash(key, after)
 		sum.Add(value)
 	}
-	cpu.Report("account", 1)
+	cpu.Report(b, "account", 1)
 }
 
 func BenchmarkLtHashAdd(b *testing.B) {

@@ -199,3 +199,40 @@ func FuzzShredder(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnpack checks that what Unpack accepts is a sound set that packs to the
+// same bytes, up to zeros that need not have been written.
+func FuzzUnpack(f *testing.F) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, set := range []*Set{
+		testSet(f, rng, leaderKey, 300, false),
+		testSet(f, rng, leaderKey, 300, true),
+		testSet(f, rng, userKey, 300, true),
+	} {
+		f.Add(set.Pack(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, err := Unpack(b)
+		if err != nil {
+			return
+		}
+		packed := set.Pack(nil)
+		again, err := Unpack(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equalSets(t, again, set)
+		if len(packed) > len(b) {
+			t.Errorf("%d bytes became %d", len(b), len(packed))
+		}
+		for i := range set.Shreds {
+			s, err := Parse(set.Shreds[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if root, err := s.Root(); err != nil || root != set.Root {
+				t.Fatalf("shred %d: root %v, %v", i, root, err)
+			}
+		}
+	})
+}

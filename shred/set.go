@@ -87,8 +87,7 @@ func (h *header) capacity() int { return h.proofOffsets()[0] - rootSize - dataHe
 // which the coder is twice as fast. What lies behind those that count is
 // chained root and proof; they are written after coding.
 func (h *header) codedSize() int {
-	n := h.proofOffsets()[0] - rootSize - signatureSize
-	return (n + 63) / 64 * 64
+	return (h.keptSize() + 63) / 64 * 64
 }
 
 // coder is safe for concurrent use. It keeps no inverted matrices: the
@@ -207,21 +206,15 @@ func Assemble(shreds []Shred) (*Set, error) {
 	return set, nil
 }
 
-// FromData makes a whole set of its raw data shreds, in order: they are all
-// that has to be stored. Errors are those of Parse and of Assemble.
-func FromData(data [][]byte) (*Set, error) {
-	shreds := make([]Shred, len(data))
-	for i, raw := range data {
-		s, err := Parse(raw)
-		if err != nil {
-			return nil, err
-		}
-		if s.Position() != i {
-			return nil, fmt.Errorf("%w: place %d, want %d", ErrIndex, s.Position(), i)
-		}
-		shreds[i] = s
+// finish makes the rest of a set whose data shreds are there, but for
+// signatures.
+func finish(raws *[SetSize][]byte, h *header) (*Set, error) {
+	set, err := readData(raws, h)
+	if err != nil {
+		return nil, err
 	}
-	return Assemble(shreds)
+	set.Root, err = seal(raws, h)
+	return set, err
 }
 
 // recoverData fills in the data shreds that are missing.

@@ -292,7 +292,7 @@ func TestAssembleAnyShreds(t *testing.T) {
 			}
 			equalSets(t, got, set)
 		}
-		got, err := FromData(set.Shreds[:SetData])
+		got, err := Unpack(set.Pack(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,20 +313,42 @@ func TestAssembleTooFew(t *testing.T) {
 	}
 }
 
-func TestFromDataRejects(t *testing.T) {
-	set := testSet(t, testkit.Rand(t), userKey, 100, true)
-	data := append([][]byte(nil), set.Shreds[:SetData]...)
-	if _, err := FromData(data[:31]); !errors.Is(err, ErrTooFew) {
-		t.Errorf("31: %v", err)
+func TestPackedSetsTakeNoRoomForPadding(t *testing.T) {
+	rng := testkit.Rand(t)
+	for _, size := range []int{0, 1, 100, 20_000, 30_816} {
+		packed := testSet(t, rng, userKey, size, true).Pack(nil)
+		const common, shredHeader = 1 + signatureSize + rootSize, 2 + dataHeader - signatureSize
+		if most := common + SetData*shredHeader + size; len(packed) > most {
+			t.Errorf("%d bytes of payload take %d, want %d at most", size, len(packed), most)
+		}
 	}
-	data[3], data[4] = data[4], data[3]
-	if _, err := FromData(data); !errors.Is(err, ErrIndex) {
-		t.Errorf("out of order: %v", err)
-	}
-	data[3], data[4] = data[4], bytes.Clone(data[3])
-	data[4][dataHeader] ^= 1
-	if _, err := FromData(data); !errors.Is(err, ErrInconsistent) {
-		t.Errorf("changed: %v", err)
+}
+
+func TestUnpackRejects(t *testing.T) {
+	rng := testkit.Rand(t)
+	for _, key := range []ledger.SlotKey{userKey, leaderKey} {
+		set := testSet(t, rng, key, 3000, true)
+		good := set.Pack(nil)
+		for n := range good {
+			if _, err := Unpack(good[:n]); err == nil {
+				t.Fatalf("%d of %d bytes are a set", n, len(good))
+			}
+		}
+		if _, err := Unpack(append(bytes.Clone(good), 0)); !errors.Is(err, ErrPacked) {
+			t.Errorf("a byte too many: %v", err)
+		}
+		swapped := bytes.Clone(good)
+		swapped[0] ^= variantData ^ variantDataResigned
+		if _, err := Unpack(swapped); err == nil {
+			t.Error("took another variant")
+		}
+		for range 200 {
+			bad := bytes.Clone(good)
+			bad[len(bad)-1-rng.IntN(2000)] ^= 1 << rng.IntN(8)
+			if got, err := Unpack(bad); err == nil && got.Root == set.Root {
+				t.Fatal("a flipped bit gives the same root")
+			}
+		}
 	}
 }
 

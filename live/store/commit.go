@@ -131,7 +131,8 @@ func (s *Store) write(w *writer, record node.Record) {
 	switch r := record.(type) {
 	case node.SetRecord:
 		key := setKey(r.Set.Key, r.Set.Index, r.Set.Root)
-		w.set(key, seal(key, 0, r.Set.Shreds[:shred.SetData]...))
+		s.packed = r.Set.Pack(s.packed[:0])
+		w.set(key, seal(key, 0, s.packed))
 	case node.BlockRecord:
 		w.put(blockKey(r.Key, r.ID), appendBlock(nil, &r))
 	case node.EvidenceRecord:

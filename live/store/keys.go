@@ -22,7 +22,7 @@ import (
 //	D slot8 B slotfield8 id32           BlockRecord
 //	D slot8 E slotfield8                EvidenceRecord
 //	D slot8 P id32                      executed and rooted block: link, receipts
-//	D slot8 S slotfield8 index4 root32  the 32 data shreds of a FEC set
+//	D slot8 S slotfield8 index4 root32  FEC set, as shred.Set.Pack writes it
 //
 // slot is the leader slot, so that all of one slot lies together and is pruned
 // together. A value too long for one entry goes on in pieces, under its key

@@ -38,7 +38,7 @@ func (p *pending) add(record node.Record) int {
 	switch r := record.(type) {
 	case node.SetRecord:
 		p.sets[setID{r.Set.Key, r.Set.Root}] = r.Set
-		return setBytes
+		return setRoom + len(r.Set.Payload)
 	case node.BlockRecord:
 		p.blocks[blockID{r.Key, r.ID}] = r
 		return 40 + 32*len(r.Roots)
@@ -161,7 +161,7 @@ func (s *Store) Set(key ledger.SlotKey, root ledger.Hash) ([][]byte, bool) {
 // ErrNotFound is returned for what is not stored.
 var ErrNotFound = errors.New("not in the ledger")
 
-// LoadSet returns a set, rebuilt from its data shreds and checked against
+// LoadSet returns a set, rebuilt from what is stored and checked against
 // its root.
 func (s *Store) LoadSet(key ledger.SlotKey, root ledger.Hash) (*shred.Set, error) {
 	id := setID{key, root}
@@ -202,14 +202,7 @@ func (s *Store) LoadSet(key ledger.SlotKey, root ledger.Hash) (*shred.Set, error
 
 // rebuild makes the set that is stored under key.
 func rebuild(key, raw []byte) (*shred.Set, error) {
-	if len(raw) != setBytes {
-		return nil, corrupt(key, "length of a set")
-	}
-	data := make([][]byte, shred.SetData)
-	for i := range data {
-		data[i] = raw[i*shred.DataSize : (i+1)*shred.DataSize : (i+1)*shred.DataSize]
-	}
-	set, err := shred.FromData(data)
+	set, err := shred.Unpack(raw)
 	if err != nil {
 		return nil, corrupt(key, err.Error())
 	}

@@ -28,7 +28,6 @@ import (
 
 	"tutti/ledger"
 	"tutti/node"
-	"tutti/shred"
 )
 
 const (
@@ -78,6 +77,7 @@ type Store struct {
 	pruned  ledger.Slot // nothing is stored of slots below
 	pruning bool
 	latest  map[ledger.Pubkey]version
+	packed  []byte // of the set that was written last
 	stats   Stats
 }
 
@@ -386,5 +386,5 @@ func (s *Store) take(force bool) []request {
 	return group
 }
 
-// setBytes is what a stored set takes.
-const setBytes = shred.SetData * shred.DataSize
+// setRoom is what a stored set takes besides its payload, about.
+const setRoom = 1 << 10

@@ -53,11 +53,11 @@ func testOptions(dir string) Options { return Options{Dir: dir, Genesis: genesis
 // testStore is a store whose Run is on.
 type testStore struct {
 	*Store
-	t    *testing.T
+	t    testing.TB
 	stop func()
 }
 
-func openTest(t *testing.T, opt Options) *testStore {
+func openTest(t testing.TB, opt Options) *testStore {
 	t.Helper()
 	s, err := Open(opt)
 	if err != nil {
@@ -465,7 +465,7 @@ func TestDamageIsFound(t *testing.T) {
 		kind   Kind
 		offset int
 		mend   bool
-	}{{KindSet, 0, false}, {KindBlock, 0, false}, {KindSet, 100, true}, {KindSet, 20*shred.DataSize + 500, true}} {
+	}{{KindSet, 0, false}, {KindBlock, 0, false}, {KindSet, 200, true}, {KindSet, 600, true}} {
 		var entry Entry
 		r, err := OpenReadOnly(opt.Dir)
 		if err != nil {

@@ -39,6 +39,7 @@ func (n *Node) chores() {
 		n.nextRepair = n.now.Add(repairInterval)
 		n.agreeDue = n.agreeDue || n.health == Stalled
 		n.agree()
+		n.watchEpoch()
 		n.repair()
 		n.askLinks()
 		n.reportHead()

@@ -235,6 +235,35 @@ func (n *Node) onReport(from ledger.Pubkey, m ReportMessage) {
 	n.compareReport(m.Account, b, m.BankHash)
 }
 
+// endEpoch halts the node if an epoch ends, with that block as its last
+// confirmed one, before more than two thirds of the stake have reported the
+// epoch before: the stakes of the next one are not certain then (PROTOCOL
+// section 10).
+func (n *Node) endEpoch(last *validator.Block, now ledger.Slot) {
+	if last == nil || n.stopped() {
+		return
+	}
+	epoch := n.params.Epoch(last.Slot)
+	if epoch >= 1 && epoch < n.params.Epoch(now) && !last.Reported(n.params.FirstSlot(epoch)) {
+		n.stop(Halted, &judged{block: last}, fmt.Sprintf("epoch %d has ended, but the stake has not executed the end of epoch %d", epoch, epoch-1))
+	}
+}
+
+// overdueSlots is for how many slots a node has seen nothing new confirmed
+// when it takes the last confirmed block for that of an epoch which has ended.
+const overdueSlots = 8
+
+// watchEpoch looks whether an epoch has ended by the clock. From its middle on
+// nothing is confirmed by accident: a node that only was away for a while hears
+// of newer blocks first.
+func (n *Node) watchEpoch() {
+	now, last := n.slot(), n.newest
+	middle := n.params.FirstSlot(n.params.Epoch(last.Slot)) + ledger.Slot(n.params.SlotsPerEpoch/2)
+	if last.Slot >= middle && now >= n.newestAt+overdueSlots && n.caughtUp() {
+		n.endEpoch(last, now)
+	}
+}
+
 // askLinks asks voters that are against this node for the links of their
 // BankHashes, to find out from which block on.
 func (n *Node) askLinks() {

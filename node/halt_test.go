@@ -370,7 +370,7 @@ func TestAsksForLinks(t *testing.T) {
 func TestNoFalseHalt(t *testing.T) {
 	rng := testkit.Rand(t)
 	for range 4 {
-		c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch, o.Params.LagZero = 64, 16 })
+		c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch, o.Params.LagZero = 32, 8 })
 		for _, n := range c.nodes {
 			n.busy = time.Duration(rng.IntN(900)) * time.Millisecond
 		}
@@ -403,4 +403,42 @@ func TestNoFalseHalt(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEpochEnds: half of the stake executes nothing from the end of epoch 0
+// on. Nothing is named any more, "if E ends first, nodes halt" (PROTOCOL
+// section 10).
+func TestEpochEnds(t *testing.T) {
+	c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch, o.Params.LagFull, o.Params.LagZero = 32, 4, 8 })
+	c.runTo(30, 0)
+	c.nodes[2].busy, c.nodes[3].busy = time.Hour, time.Hour
+	c.runTo(63, 63)
+	c.health(Healthy, Healthy, Healthy, Healthy)
+	if got := c.nodes[0].newest.Slot; got < 58 {
+		t.Fatalf("slot %d is confirmed", got)
+	}
+	c.runTo(64+overdueSlots+4, 0)
+	c.health(Halted, Halted, Halted, Halted)
+	halt, err := ParseHalt(c.nodes[3].disk.halt)
+	if err != nil || halt.Block.Slot >= 64 {
+		t.Errorf("%+v, %v", halt, err)
+	}
+}
+
+// FuzzHalt: no bytes make ParseHalt panic, and those that it reads are the
+// ones that Append writes.
+func FuzzHalt(f *testing.F) {
+	h := Halt{Health: Halted, At: 7, Cause: "why", Block: ledger.BlockRef{Slot: 6, ID: ledger.Hash{1}}}
+	f.Add(h.Append(nil))
+	h.Testimonies = []consensus.Testimony{{Opinion: consensus.Opinion{Stake: 3, Stance: consensus.Differs}, Signed: []byte("vote")}, {}}
+	f.Add(h.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := ParseHalt(b)
+		if err != nil {
+			return
+		}
+		if got := h.Append(nil); !slices.Equal(got, b) {
+			t.Fatalf("read %x, wrote %x", b, got)
+		}
+	})
 }

@@ -89,6 +89,7 @@ type Node struct {
 	behind   bool             // started late, and may lack blocks that others voted for
 	since    ledger.Slot      // of the start
 	newest   *validator.Block // newest confirmed block that is held
+	newestAt ledger.Slot      // of the own clock, when it became that
 	rooted   *validator.Block // by the tower
 	final    ledger.Slot
 	stateAt  ledger.Slot // of the last Root effect that carried a state

@@ -354,7 +354,7 @@ func (n *Node) recordReceipt() {
 // recordUserBlocks names every legal, well-formed UserBlock that is held.
 func (n *Node) recordUserBlocks() {
 	b, parent := n.leading, n.leadTip.parent
-	if !b.CanName() || consensus.VotesOnly(parent.Lag, int(n.params.LagZero)) {
+	if !b.CanName() || validator.Names(n.params, parent, b.Slot()) != nil {
 		return
 	}
 	w := b.Section()

@@ -162,11 +162,12 @@ func (n *Node) confirm(b *validator.Block) {
 	slices.Reverse(fresh)
 	for _, x := range fresh {
 		x.Confirmed = true
+		n.endEpoch(x.Parent, x.Slot)
 		n.decideStakes(x)
 		n.report(Confirmed{Block: x.BlockRef})
 	}
 	if b.Slot > n.newest.Slot {
-		n.newest = b
+		n.newest, n.newestAt = b, n.slot()
 		n.reviewMade(b)
 		n.followFinal()
 	}

@@ -136,8 +136,29 @@ var (
 	ErrTwice    = errors.New("UserBlock lane named twice on a fork")
 	ErrAnchor   = errors.New("UserBlock's anchor is not among the fork's newest blocks")
 	ErrLag      = errors.New("UserBlock named while execution is too far behind")
+	ErrEpoch    = errors.New("UserBlock named while the last epoch is not known to be executed")
 	ErrLane     = errors.New("UserBlock lane does not exist")
 )
+
+// Names checks that a block of that slot may name UserBlocks at all: not while
+// its parent lags too far behind (PROTOCOL section 9), nor from the middle of
+// an epoch on while the one before is not reported (section 10).
+func Names(p *cluster.Params, parent *Block, slot ledger.Slot) error {
+	epoch := p.Epoch(slot)
+	switch {
+	case consensus.VotesOnly(parent.Lag, int(p.LagZero)):
+		return ErrLag
+	case epoch >= 1 && slot >= p.FirstSlot(epoch)+ledger.Slot(p.SlotsPerEpoch/2) && !parent.Reported(p.FirstSlot(epoch)):
+		return ErrEpoch
+	}
+	return nil
+}
+
+// Reported tells whether more than two thirds of the stake have executed, as
+// votes counted up to b report, all blocks of b's fork below a slot.
+func (b *Block) Reported(below ledger.Slot) bool {
+	return b.Lag == 0 || b.Lineage.Block(min(b.Lag, b.Lineage.Len())-1).Slot >= below
+}
 
 // Window checks that a UserBlock of UserBlockSlot v may be named in section
 // w of a block of slot ⌊w/2⌋ on parent: 1 ≤ w−v ≤ W+k and w−v ≤ 16, where k

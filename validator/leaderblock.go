@@ -266,8 +266,8 @@ func (p *Progress) name(ref ledger.UserBlockRef, section ledger.UserSlot) error 
 	if uint64(ref.Lane) >= uint64(p.rules.Params.Proposers) {
 		return ErrLane
 	}
-	if consensus.VotesOnly(p.Parent.Lag, int(p.rules.Params.LagZero)) {
-		return ErrLag
+	if err := Names(p.rules.Params, p.Parent, section.Slot()); err != nil {
+		return err
 	}
 	if err := Window(p.rules.Params, p.Parent, ref.U, section); err != nil {
 		return err

@@ -588,3 +588,45 @@ func TestOpenBatchIsNotShared(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestEpochStopsEntries: PROTOCOL section 10, "If at the middle of E (≥ 1) not
+// > 2/3 of stake has rep ≥ that block", the last one of E−1, "blocks name no
+// UserBlock until it has".
+func TestEpochStopsEntries(t *testing.T) {
+	w := newWorld(t, 1, 1, 1)
+	w.params.SlotsPerEpoch, w.params.LagFull, w.params.LagZero = 32, 4, 8
+	block := func(slot ledger.Slot, parent *validator.Block, reports *validator.Block) *validator.Block {
+		t.Helper()
+		b, err := w.block(slot, parent, 0, func(d *draft) {
+			for i := range 3 {
+				if reports != nil {
+					d.votes(w.vote(i, parent.BlockRef, reports.Slot, ledger.Hash{}))
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	names := func(slot ledger.Slot, parent *validator.Block, want error) {
+		t.Helper()
+		_, err := w.block(slot, parent, 0, func(d *draft) { d.names(userRef(slot.FirstUserSlot()-1, 0)) })
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("slot %d on %d, whose lag is %d: %v, want %v", slot, parent.Slot, parent.Lag, err, want)
+		}
+	}
+	early := block(13, w.genesis, nil) // nobody has executed anything
+	names(16, early, nil)              // epoch 0 waits for nothing
+	before := block(29, early, early)
+	last := block(31, before, before)
+	first := block(33, last, before)
+	names(47, first, nil)
+	names(48, first, validator.ErrEpoch)
+	other := block(50, first, before)
+	names(51, other, validator.ErrEpoch)
+	caught := block(51, other, last)
+	names(52, caught, nil)
+	names(79, caught, nil)
+	names(80, caught, validator.ErrEpoch) // of epoch 1, blocks 33 to 51 are not reported
+}

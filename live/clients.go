@@ -21,13 +21,18 @@ const (
 	verifyLinger = 5 * time.Millisecond
 )
 
-// ErrBusy is returned by Submit when too many transactions wait already.
+// ErrBusy is returned by Submit when too many transactions wait already, or
+// the node has too much to do.
 var ErrBusy = errors.New("node is busy")
 
 // Submit hands a transaction, sanitised and with valid signatures, to the
 // node and waits for its verdict: nil if it is in the pool, else why not. It
 // may be called on many goroutines.
 func (l *Live) Submit(ctx context.Context, tx ledger.Transaction) error {
+	if !l.throttle.admit(time.Now()) {
+		l.metrics.dropped("transaction", "node is busy")
+		return ErrBusy
+	}
 	verdict := make(chan error, 1)
 	l.mu.Lock()
 	l.tokens++

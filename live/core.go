@@ -88,6 +88,7 @@ func (c *core) run(ctx context.Context) error {
 		case <-peersReady:
 			peers = c.peers.take(peers[:0], roundMax)
 		}
+		c.observeLoad()
 		c.release()
 		results = c.results.take(results[:0], roundMax)
 		for _, ev := range results {
@@ -110,6 +111,16 @@ func (c *core) run(ctx context.Context) error {
 		// A millisecond at least: what is due earlier was due just now.
 		timer.Reset(max(time.Until(c.node.Wake()), time.Millisecond))
 	}
+}
+
+// observeLoad tells the throttle how late the node is, and that it is if signatures
+// wait for long.
+func (c *core) observeLoad() {
+	late := time.Since(c.node.Wake())
+	if c.verifying.len() > verifyingBusy {
+		late = max(late, 2*lateMax)
+	}
+	c.throttle.note(late)
 }
 
 // busy tells whether too much waits behind the core to take more from peers.

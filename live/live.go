@@ -79,6 +79,7 @@ type Live struct {
 	core     *core
 	decoder  node.Decoder
 	tpu      *queue[[]byte]
+	throttle throttle
 	hub      Hub
 	watch    *Subscription // for logs and metrics
 	metrics  *metrics
@@ -271,7 +272,10 @@ func (l *Live) meet(peer ledger.Pubkey) {
 
 // receiveTransaction takes a client's transaction, on its reader's goroutine.
 func (l *Live) receiveTransaction(_ ledger.Pubkey, tx []byte) {
-	if !l.tpu.put(tx) {
+	switch {
+	case !l.throttle.admit(time.Now()):
+		l.metrics.dropped("transaction", "node is busy")
+	case !l.tpu.put(tx):
 		l.metrics.dropped("transaction", "inbox full")
 	}
 }

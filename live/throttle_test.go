@@ -1,0 +1,65 @@
+package live
+
+import (
+	"testing"
+	"time"
+)
+
+// A machine that can do 1000 a second, and is late while it is given more,
+// ends up near that whatever is offered.
+func TestThrottleFindsWhatANodeCanDo(t *testing.T) {
+	for _, tc := range []struct {
+		offered   int // a second
+		low, high float64
+	}{
+		{500, 500, 500},
+		{1000, 900, 1000},
+		{2000, 750, 1050},
+		{20_000, 750, 1050},
+	} {
+		var th throttle
+		const capacity = 1000
+		now := time.Unix(0, 0)
+		backlog, taken := 0.0, 0
+		step := time.Second / time.Duration(tc.offered)
+		const runs, warm = 30, 10 // seconds
+		for i := range tc.offered * runs {
+			now = now.Add(step)
+			backlog = max(0, backlog-capacity*step.Seconds())
+			if th.admit(now) {
+				backlog++
+				if i >= tc.offered*warm {
+					taken++
+				}
+			}
+			th.note(time.Duration(backlog / capacity * float64(time.Second)))
+		}
+		if rate := float64(taken) / (runs - warm); rate < tc.low || rate > tc.high {
+			t.Errorf("%d offered a second: %v taken, want %v to %v", tc.offered, rate, tc.low, tc.high)
+		}
+	}
+}
+
+// A node that is not late takes bursts, and what comes for long.
+func TestThrottleLetsIdleNodesAlone(t *testing.T) {
+	var th throttle
+	now := time.Unix(0, 0)
+	for range throttleBurst {
+		if !th.admit(now) {
+			t.Fatal("a burst is refused")
+		}
+	}
+	refused := 0
+	for i := range 200_000 { // 10 000 a second
+		now = now.Add(100 * time.Microsecond)
+		if i == 100_000 {
+			th.note(30 * time.Millisecond) // one bad moment
+		}
+		if !th.admit(now) {
+			refused++
+		}
+	}
+	if refused > 20_000 {
+		t.Errorf("%d refused", refused)
+	}
+}

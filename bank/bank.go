@@ -242,7 +242,7 @@ func (b *Bank) freeze(x *execution, stakes [2]*epochStakes, fresh []*cluster.Epo
 	return &Result{
 		Ref: l.Ref, Parent: x.parent.Ref, Height: l.height,
 		BankHash: l.BankHash, ParentBankHash: x.parent.BankHash, Link: past.Link,
-		Receipts: receipts, Written: l.written, View: &View{b.state, l},
+		Receipts: receipts, Processed: past.Processed, Nonces: past.Nonces, Written: l.written, View: &View{b.state, l},
 		Burned: x.burned, SignatureCount: signatures, Stakes: fresh,
 	}
 }

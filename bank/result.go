@@ -180,6 +180,9 @@ type Result struct {
 	Link                     Link
 	// Receipts are in the order of execution, one for every occurrence.
 	Receipts []Receipt
+	// Processed and Nonces are those of the block's Past.
+	Processed []ledger.Hash
+	Nonces    []ledger.Pubkey
 	// Written are the accounts that differ from those of the parent's state,
 	// sysvars included, sorted by key.
 	Written []AccountDelta

@@ -128,7 +128,8 @@ func (c *core) busy() bool {
 	return len(c.held) > heldBusy || c.jobs.len() > jobsBusy || c.store.Backlog() > backlogBusy
 }
 
-// replay gives the node the sets that an earlier run stored.
+// replay gives the node the sets that an earlier run stored, no faster than
+// the workers and the disk take what comes of them.
 func (c *core) replay(ctx context.Context) error {
 	root := c.executor.bank.Root().Slot
 	from := root - min(root, replaySlack)
@@ -148,8 +149,32 @@ func (c *core) replay(ctx context.Context) error {
 			continue
 		}
 		c.step(node.Loaded{Set: set})
+		if !c.settle(ctx) {
+			return nil
+		}
 	}
 	return nil
+}
+
+// settle takes results until not too much waits behind the core. It returns
+// false when ctx ends.
+func (c *core) settle(ctx context.Context) bool {
+	for {
+		c.release()
+		for _, ev := range c.results.take(nil, roundMax) {
+			c.step(ev)
+		}
+		if !c.busy() {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.results.ready:
+		case <-c.becameSo:
+		case <-time.After(10 * time.Millisecond): // the disk's backlog wakes nobody
+		}
+	}
 }
 
 // replaySlack is how many slots below the root UserBlocks may lie that

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tutti/bank"
-	"tutti/bank/program"
 	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/live/store"
@@ -147,7 +146,7 @@ func (x *executor) execute(block *bank.Block) error {
 		parent: r.Parent,
 		height: r.Height,
 		record: store.Executed{
-			Past:     bank.Past{Ref: r.Ref, LastPoH: r.Link.LastPoH, BankHash: r.BankHash, Link: r.Link, Nonces: nonces(r.Written)},
+			Past:     bank.Past{Ref: r.Ref, LastPoH: r.Link.LastPoH, BankHash: r.BankHash, Link: r.Link, Nonces: r.Nonces},
 			Receipts: r.Receipts,
 		},
 	}
@@ -233,20 +232,4 @@ func (x *executor) root(ctx context.Context, order node.Root) error {
 	x.saved = order.Block
 	x.store.PutState(state, func() { x.durable <- struct{}{} })
 	return nil
-}
-
-// nonces returns the accounts that are or were durable nonces, as the bank
-// lists them in bank.Past.
-func nonces(written []bank.AccountDelta) []ledger.Pubkey {
-	var keys []ledger.Pubkey
-	for i := range written {
-		if isNonce(written[i].Old) || isNonce(written[i].New) {
-			keys = append(keys, written[i].Key)
-		}
-	}
-	return keys
-}
-
-func isNonce(a *bank.Account) bool {
-	return a != nil && a.Owner == ledger.SystemProgram && len(a.Data) == program.NonceLength
 }

@@ -42,6 +42,7 @@ func (n *Node) chores() {
 		n.watchEpoch()
 		n.repair()
 		n.askLinks()
+		n.slim()
 		n.reportHead()
 	}
 	if !n.now.Before(n.nextGossip) {
@@ -145,6 +146,16 @@ func sortWants(wants []want) []want {
 		return bytes.Compare(a.id[:], b.id[:])
 	})
 	return slices.CompactFunc(wants, func(a, b want) bool { return a.key == b.key && a.id == b.id })
+}
+
+// slim lets go of shreds that nobody is sent any more: the store has them, and
+// no leader names the blocks that they are of any more.
+func (n *Node) slim() {
+	now := n.slot()
+	if slot := now - min(now, userBlockSlack); slot > n.slimmed {
+		n.slimmed = slot
+		n.collector.SlimBelow(slot)
+	}
 }
 
 // inTransit tells whether a slot's shreds may still be on their way.

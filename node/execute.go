@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"tutti/bank"
 	"tutti/cluster"
@@ -70,12 +69,9 @@ func (n *Node) onExecuted(r *bank.Result) {
 		n.discountFees(n.held[named.Ref])
 	}
 	for i := range r.Receipts {
-		hash := r.Receipts[i].MessageHash
-		if r.Receipts[i].Outcome.Processed() {
-			n.recentDone.add(b, hash)
-		}
-		n.pool.Remove(hash)
+		n.pool.Remove(r.Receipts[i].MessageHash)
 	}
+	n.recentDone.add(b, r.Processed)
 	n.recentDone.prune(b.Height)
 	n.report(BankComputed{Result: r})
 	n.compareReports(b)
@@ -301,24 +297,47 @@ func (n *Node) discountFees(h *heldUserBlock) {
 // recentMessages remembers which blocks processed a message, for the newest
 // 150 heights: a client's transaction that is there is not taken again.
 type recentMessages struct {
-	// blocks are more than one only where forks processed the same message.
-	blocks   map[ledger.Hash][]ledger.BlockRef
-	byHeight map[uint64][]ledger.Hash
+	blocks   map[ledger.Hash]*processedIn // that processed a message last
+	byHeight map[uint64][]*processedIn
 	oldest   uint64
 }
 
+// processedIn is a block and what it processed.
+type processedIn struct {
+	ref      ledger.BlockRef
+	messages []ledger.Hash
+	// before has, of messages that blocks of other forks had processed, the
+	// last of those.
+	before map[ledger.Hash]*processedIn
+}
+
 func newRecentMessages() *recentMessages {
-	return &recentMessages{blocks: make(map[ledger.Hash][]ledger.BlockRef), byHeight: make(map[uint64][]ledger.Hash)}
+	return &recentMessages{blocks: make(map[ledger.Hash]*processedIn), byHeight: make(map[uint64][]*processedIn)}
 }
 
 // has tells whether a message was processed on the fork that ends in tip.
 func (r *recentMessages) has(hash ledger.Hash, tip *validator.Block) bool {
-	return slices.ContainsFunc(r.blocks[hash], tip.Lineage.Has)
+	for p := r.blocks[hash]; p != nil; p = p.before[hash] {
+		if tip.Lineage.Has(p.ref) {
+			return true
+		}
+	}
+	return false
 }
 
-func (r *recentMessages) add(b *validator.Block, hash ledger.Hash) {
-	r.blocks[hash] = append(r.blocks[hash], b.BlockRef)
-	r.byHeight[b.Height] = append(r.byHeight[b.Height], hash)
+// add takes the messages that a block has processed.
+func (r *recentMessages) add(b *validator.Block, messages []ledger.Hash) {
+	p := &processedIn{ref: b.BlockRef, messages: messages}
+	r.byHeight[b.Height] = append(r.byHeight[b.Height], p)
+	for _, hash := range messages {
+		if other := r.blocks[hash]; other != nil {
+			if p.before == nil {
+				p.before = make(map[ledger.Hash]*processedIn)
+			}
+			p.before[hash] = other
+		}
+		r.blocks[hash] = p
+	}
 }
 
 // processedAge is how many blocks back a message counts as processed
@@ -327,14 +346,30 @@ const processedAge = 150
 
 func (r *recentMessages) prune(height uint64) {
 	for ; r.oldest+processedAge < height; r.oldest++ {
-		for _, hash := range r.byHeight[r.oldest] {
-			// Oldest first, but for forks, of which all have left by and by.
-			if rest := r.blocks[hash][1:]; len(rest) > 0 {
-				r.blocks[hash] = rest
-			} else {
-				delete(r.blocks, hash)
+		for _, p := range r.byHeight[r.oldest] {
+			for _, hash := range p.messages {
+				r.forget(hash, p)
 			}
 		}
 		delete(r.byHeight, r.oldest)
+	}
+}
+
+func (r *recentMessages) forget(hash ledger.Hash, p *processedIn) {
+	last := r.blocks[hash]
+	if last == p {
+		if p.before[hash] == nil {
+			delete(r.blocks, hash)
+		} else {
+			r.blocks[hash] = p.before[hash]
+		}
+		return
+	}
+	for ; last.before[hash] != p; last = last.before[hash] {
+	}
+	if p.before[hash] == nil {
+		delete(last.before, hash)
+	} else {
+		last.before[hash] = p.before[hash]
 	}
 }

@@ -63,6 +63,7 @@ type Node struct {
 
 	// Data plane.
 	collector *turbine.Collector
+	slimmed   ledger.Slot // sets of keys below it have lost their shreds
 	trees     treeCache
 	resigned  map[ledger.Hash]ledger.Slot // retransmitters' signatures that verified
 	keys      map[ledger.SlotKey]*keyState
@@ -103,6 +104,7 @@ type Node struct {
 	making       *proposer.Builder
 	makingOn     *validator.Block // its anchor
 	made         []*madeUserBlock
+	inMade       map[ledger.Hash]bool // message hashes of the transactions in made
 	begunUser    ledger.UserSlot
 	triedTick    uint64 // in which the pool was last looked through
 	leading      *leader.Builder
@@ -168,6 +170,7 @@ func New(cfg Config) (*Node, error) {
 		ballots:      make(map[ledger.Pubkey]*ballotBox),
 		pool:         proposer.NewPool(proposer.PoolMax),
 		recentDone:   newRecentMessages(),
+		inMade:       make(map[ledger.Hash]bool),
 		seenFees:     make(map[ledger.Pubkey]ledger.Lamports),
 		equivocating: make(map[ledger.SlotKey]bool),
 		answered:     make(map[ledger.Pubkey]int),

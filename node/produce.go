@@ -140,8 +140,7 @@ func (n *Node) blockhash(hash ledger.Hash, anchor *validator.Block) proposer.Ver
 // packed tells whether a transaction is in an own UserBlock that may still
 // be executed.
 func (n *Node) packed(hash ledger.Hash) bool {
-	return n.making != nil && n.making.Has(hash) ||
-		slices.ContainsFunc(n.made, func(m *madeUserBlock) bool { return m.block.Has(hash) })
+	return n.making != nil && n.making.Has(hash) || n.inMade[hash]
 }
 
 // continueUserBlock packs and closes the ticks that are over. It tells
@@ -173,6 +172,9 @@ func (n *Node) emitUser(sets []*shred.Set, err error) {
 				ref:   ledger.UserBlockRef{U: n.making.U(), Lane: n.making.Lane(), ID: set.Root},
 				block: n.making,
 			})
+			for _, t := range n.making.Transactions {
+				n.inMade[t.Hash] = true
+			}
 		}
 		n.broadcast(set)
 		n.take(set, true)
@@ -204,13 +206,20 @@ func (n *Node) forward(u ledger.UserSlot) {
 func (n *Node) reviewMade(confirmed *validator.Block) {
 	n.made = slices.DeleteFunc(n.made, func(m *madeUserBlock) bool {
 		if confirmed.Names(m.ref.U, m.ref.Lane) {
-			return n.executedOn(confirmed).Names(m.ref.U, m.ref.Lane)
+			if !n.executedOn(confirmed).Names(m.ref.U, m.ref.Lane) {
+				return false
+			}
+			for _, t := range m.block.Transactions {
+				delete(n.inMade, t.Hash)
+			}
+			return true
 		}
 		next := (confirmed.Slot + 1).FirstUserSlot()
 		if validator.Window(n.params, confirmed, m.ref.U, next) == nil || m.ref.U >= next {
 			return false
 		}
 		for _, t := range m.block.Transactions {
+			delete(n.inMade, t.Hash)
 			if !n.recentDone.has(t.Hash, confirmed) {
 				_ = n.addPooled(t) // a full pool loses the cheapest
 			}

@@ -25,9 +25,8 @@ func TestRecentMessagesKnowForks(t *testing.T) {
 	tip := block(won, 2, 3)
 	r := newRecentMessages()
 	once, both := ledger.Hash{1}, ledger.Hash{2}
-	r.add(lost, once)
-	r.add(lost, both)
-	r.add(won, both)
+	r.add(lost, []ledger.Hash{once, both})
+	r.add(won, []ledger.Hash{both})
 	for _, test := range []struct {
 		on         *validator.Block
 		once, both bool
@@ -40,8 +39,12 @@ func TestRecentMessagesKnowForks(t *testing.T) {
 	if !r.has(both, tip) {
 		t.Error("forgotten too early")
 	}
-	r.prune(2 + processedAge)
-	if r.has(both, tip) || len(r.blocks)+len(r.byHeight) != 0 {
+	again := block(lost, 2, 4) // executed a second time on a fork
+	r.add(again, []ledger.Hash{both})
+	if r.prune(2 + processedAge); r.has(both, tip) || !r.has(both, again) || len(r.blocks) != 1 {
+		t.Error("forgot the wrong block")
+	}
+	if r.prune(3 + processedAge); r.has(both, again) || len(r.blocks)+len(r.byHeight) != 0 {
 		t.Error("not forgotten")
 	}
 }

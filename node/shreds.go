@@ -220,6 +220,9 @@ func (n *Node) rebroadcast(ref ledger.UserBlockRef) {
 	tree := n.trees.of(n, k)
 	for _, set := range n.collector.Chain(k, ref.ID) {
 		for i := range set.Shreds {
+			if set.Shreds[i] == nil {
+				break // it is too late for this set
+			}
 			s := set.Shred(i)
 			m := ShredMessage{Shred: s, Root: set.Root}
 			if state.spread[set.Root]&(1<<i) != 0 {

@@ -26,7 +26,7 @@ type Limits struct {
 	// PROTOCOL section 2.
 	UserSetsMax int
 	// SetsMax bounds the sets with shreds, under all keys; each takes up to
-	// 110 KB. The last quarter is for leader blocks and for what is wanted.
+	// 110 KB, a third of that once it is slim. The last quarter is for leader blocks and for what is wanted.
 	SetsMax int
 }
 
@@ -490,6 +490,23 @@ func (c *Collector) Release(key ledger.SlotKey, id ledger.Hash) {
 		}
 		if f.index == 0 {
 			return
+		}
+	}
+}
+
+// SlimBelow lets go of the shreds of assembled sets of keys below slot: what
+// they carry is still there, but the sets that Chain returns have no Shreds.
+func (c *Collector) SlimBelow(slot ledger.Slot) {
+	for key, b := range c.keys {
+		if key.Slot() >= slot {
+			continue
+		}
+		for _, f := range b.sets {
+			if f.state == assembled && f.whole.Shreds[0] != nil {
+				slim := *f.whole
+				slim.Shreds = [shred.SetSize][]byte{}
+				f.whole, f.sample = &slim, f.sample.Clone()
+			}
 		}
 	}
 }

@@ -549,6 +549,40 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+func TestSlimSetsKeepTheirPayload(t *testing.T) {
+	c := NewCollector(testLimits)
+	old, young := makeBlock(t, userKey, "abc"), makeBlock(t, leaderKey+1, "abc")
+	feed(t, c, old...)
+	feed(t, c, young...)
+	id, spine := lastRoot(old), c.SpineShreds(userKey, lastRoot(old))
+	c.SlimBelow(userKey.Slot() + 1)
+	for range 2 { // slim ones do not become slimmer
+		for i, set := range c.Chain(userKey, id) {
+			if set.Root != old[i].Root || set.Last != old[i].Last || !bytes.Equal(set.Payload, old[i].Payload) || set.Shreds[0] != nil {
+				t.Fatalf("set %d: %+v", i, set)
+			}
+		}
+		if c.Need(userKey, id).Status != Complete || len(c.Chain(userKey, id)) != len(old) {
+			t.Fatal("forgot the block")
+		}
+		if raws, ok := c.Set(userKey, id); ok {
+			t.Fatalf("%d shreds of a slim set", len(raws))
+		}
+		for i, s := range c.SpineShreds(userKey, id) {
+			if !bytes.Equal(s.Raw(), spine[i].Raw()) {
+				t.Fatal("another spine")
+			}
+		}
+		c.SlimBelow(userKey.Slot() + 1)
+	}
+	if old[0].Shreds[0] == nil {
+		t.Error("changed a set that others use")
+	}
+	if _, ok := c.Set(leaderKey+1, lastRoot(young)); !ok {
+		t.Error("took the shreds of a younger slot")
+	}
+}
+
 // What is known under a key, for a slot whose block id nobody has told.
 func TestMissing(t *testing.T) {
 	c := NewCollector(testLimits)

@@ -97,7 +97,8 @@ func (c *Collector) Missing(key ledger.SlotKey) (Seen, bool) {
 }
 
 // Chain returns the sets of the block id under key, first to last. It returns
-// nil if the block is not complete, or was released.
+// nil if the block is not complete, or was released. Sets that are slim have
+// no Shreds.
 func (c *Collector) Chain(key ledger.SlotKey, id ledger.Hash) []*shred.Set {
 	sets, status, _ := c.walk(key, id)
 	if status != Complete {
@@ -154,10 +155,11 @@ func (c *Collector) SpineShreds(key ledger.SlotKey, id ledger.Hash) []shred.Shre
 	return shreds
 }
 
-// Set returns the 64 raw shreds of a set, or false if it is not assembled.
+// Set returns the 64 raw shreds of a set, or false if it is not assembled, or
+// slim.
 func (c *Collector) Set(key ledger.SlotKey, root ledger.Hash) ([][]byte, bool) {
 	f := c.sets[root]
-	if f == nil || f.key != key || f.whole == nil {
+	if f == nil || f.key != key || f.whole == nil || f.whole.Shreds[0] == nil {
 		return nil, false
 	}
 	return f.whole.Shreds[:], true

@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -24,8 +23,11 @@ const (
 
 // Bounds of repair.
 const (
-	// wantsMax bounds the blocks asked for in one round.
-	wantsMax = 64
+	// wantsMax bounds the blocks asked for in one round, wantsListed those that
+	// are looked at: some nobody has, and they must not stand in the way of
+	// others.
+	wantsMax    = 64
+	wantsListed = 1024
 	// repairGrace is how long after a slot's end its shreds may still be on
 	// their way, in ticks.
 	repairGrace = 24
@@ -72,7 +74,8 @@ type want struct {
 	first ledger.Pubkey
 }
 
-// repair asks for what is missing (PROTOCOL section 6).
+// repair asks for what is missing (PROTOCOL section 6). What was asked for often
+// in vain, and perhaps nobody has, comes last and by turns.
 func (n *Node) repair() {
 	clear(n.answered)
 	n.planner.Forget(n.now)
@@ -80,8 +83,23 @@ func (n *Node) repair() {
 		return
 	}
 	wants := n.wants()
-	for i := range wants {
-		n.askBlock(&wants[i])
+	asked := 0
+	n.inVain = false
+	for i := 0; i < len(wants) && asked < wantsMax; i++ {
+		if n.askBlock(&wants[i]) {
+			asked++
+		}
+	}
+	n.askSlots()
+	n.inVain = true
+	for range wants {
+		if asked == wantsMax {
+			break
+		}
+		n.vainTurn++
+		if n.askBlock(&wants[n.vainTurn%len(wants)]) {
+			asked++
+		}
 	}
 	n.askSlots()
 }
@@ -114,14 +132,14 @@ func (n *Node) wants() []want {
 		}
 	}
 	wants = n.wantParents(sortWants(wants))
-	return wants[:min(len(wants), wantsMax)]
+	return wants[:min(len(wants), wantsListed)]
 }
 
 // wantParents adds the parents that wanted blocks name in a first shred, and
 // theirs, so that a node which is far behind need not take one block after the
 // other.
 func (n *Node) wantParents(wants []want) []want {
-	for i := 0; i < len(wants) && len(wants) < wantsMax; i++ {
+	for i := 0; i < len(wants) && len(wants) < wantsListed; i++ {
 		parent, ok := n.collector.Parent(wants[i].key, wants[i].id)
 		if !ok || parent.Slot <= n.forks.Root().Slot || n.forks.Block(parent) != nil {
 			continue
@@ -164,50 +182,50 @@ func (n *Node) inTransit(slot ledger.Slot) bool {
 }
 
 // askBlock asks for the sets of a block that lack shreds, and for the spine
-// while not all sets are known.
-func (n *Node) askBlock(w *want) {
+// while not all sets are known. It tells whether it asked for anything.
+func (n *Node) askBlock(w *want) (asked bool) {
 	n.collector.Want(w.key, w.id)
 	need := n.collector.Need(w.key, w.id)
 	if need.Status != turbine.Incomplete {
-		return
+		return false
 	}
 	spine := len(need.Gaps) == 0
 	for _, gap := range need.Gaps {
 		spine = spine || gap.Held == 0
-		n.askSet(w, gap)
+		asked = n.askSet(w, gap) || asked
 	}
 	if spine {
-		n.ask(repair.Subject{Kind: repair.Spine, Key: w.key, Root: w.id}, 0, w.first)
+		asked = n.ask(repair.Subject{Kind: repair.Spine, Key: w.key, Root: w.id}, 0, w.first) || asked
 	}
+	return asked
 }
 
 // askSet asks for as many shreds as the set needs to be recovered.
-func (n *Node) askSet(w *want, gap turbine.Gap) {
+func (n *Node) askSet(w *want, gap turbine.Gap) (asked bool) {
 	mask, missing := uint64(0), gap.Missing
 	for range shred.SetData - gap.Held {
 		bit := missing & -missing
 		mask |= bit
 		missing &^= bit
 	}
-	if bits.OnesCount64(mask) > 0 {
-		n.ask(repair.Subject{Kind: repair.Shreds, Key: w.key, Root: gap.Root}, mask, w.first)
-	}
+	return mask != 0 && n.ask(repair.Subject{Kind: repair.Shreds, Key: w.key, Root: gap.Root}, mask, w.first)
 }
 
 // ask sends a request if the same was not sent just now. The first try goes
 // to whoever should have it, others to peers by stake.
-func (n *Node) ask(s repair.Subject, mask uint64, first ledger.Pubkey) {
+func (n *Node) ask(s repair.Subject, mask uint64, first ledger.Pubkey) bool {
 	tries, ok := n.planner.Try(n.now, s)
-	if !ok {
-		return
+	if !ok || n.inVain != (tries >= repair.TriesMax) {
+		return false
 	}
 	to := first
 	if tries > 0 || first == n.self || first == (ledger.Pubkey{}) {
 		if to, ok = n.peerByStake(s.Key.Slot()); !ok {
-			return
+			return false
 		}
 	}
 	n.do(Send{To: []ledger.Pubkey{to}, Msg: RepairRequest{n.planner.Ask(n.now, s, mask, to)}})
+	return true
 }
 
 // peerByStake draws another node, weighted by stake.

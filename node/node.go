@@ -141,6 +141,8 @@ type Node struct {
 	planner    *repair.Planner
 	answered   map[ledger.Pubkey]int // requests answered in this round
 	nextRepair time.Time
+	inVain     bool // what was asked for often is being asked for again
+	vainTurn   int  // whose turn it is then
 	nextGossip time.Time
 	head       Head
 }
@@ -223,6 +225,33 @@ func New(cfg Config) (*Node, error) {
 
 // Self returns the node's identity.
 func (n *Node) Self() ledger.Pubkey { return n.self }
+
+// Usage is how much a node keeps in memory of what others send.
+type Usage struct {
+	Keys     int // slot fields of which shreds have come; at most turbine.KeysMax
+	Sets     int // FEC sets with shreds, whole or not; at most 16 384
+	Waiting  int // sets of leader blocks that follow an unknown set or block
+	Held     int // UserBlocks of which all sets are here
+	Unjudged int // those of them whose anchor is unknown
+	Wanted   int // UserBlocks that blocks name, and that are not here or not judged
+	Contacts int // records of other nodes; at most cluster.ContactsMax
+	Requests int // repair requests under way; at most repair.OutstandingMax
+}
+
+// Usage tells how much the node keeps now.
+func (n *Node) Usage() Usage {
+	u := Usage{
+		Held: len(n.held), Wanted: len(n.wanting), Contacts: n.contacts.Len(), Requests: n.planner.Outstanding(),
+	}
+	u.Keys, u.Sets = n.collector.Usage()
+	for _, sets := range n.waiting {
+		u.Waiting += len(sets)
+	}
+	for _, refs := range n.unchecked {
+		u.Unjudged += len(refs)
+	}
+	return u
+}
 
 // Step feeds one event to the node and returns its effects, which are
 // carried out in order. now never goes back.

@@ -360,7 +360,14 @@ func (n *Node) prune() {
 		if ref.U.Slot() < floor {
 			n.discountFees(h)
 			delete(n.held, ref)
+		}
+	}
+	for ref, blocks := range n.wanting { // also of what nobody has
+		gone := func(b *validator.Block) bool { return n.forks.Block(b.BlockRef) != b }
+		if blocks = slices.DeleteFunc(blocks, gone); len(blocks) == 0 || ref.U.Slot() < floor {
 			delete(n.wanting, ref)
+		} else {
+			n.wanting[ref] = blocks
 		}
 	}
 	for ref := range n.links {

@@ -10,12 +10,19 @@ import (
 // Bounds of a Planner.
 const (
 	// RetryAfter is how long an answer is waited for before another peer is
-	// asked.
+	// asked, the first few times.
 	RetryAfter = 150 * time.Millisecond
-	// OutstandingMax bounds the requests under way.
+	// OutstandingMax bounds the requests under way. What was asked for before is
+	// asked for again only while not half of them are.
 	OutstandingMax = 512
-	// forgetAfter is when a request that nobody answered is forgotten.
+	// TriesMax is how often a subject is asked for in a row; after that the wait
+	// doubles each time, up to retryMax: perhaps nobody has it.
+	TriesMax = 4
+	retryMax = 4 * RetryAfter
+	// forgetAfter is when a request that nobody answered is forgotten, and
+	// subjectAge when a subject is that was not asked for any more.
 	forgetAfter = 10 * RetryAfter
+	subjectAge  = 10 * retryMax
 )
 
 // Subject is what is asked for: the same question is not asked twice at once.
@@ -28,6 +35,14 @@ type Subject struct {
 type asked struct {
 	at    time.Time
 	tries int
+}
+
+// wait returns how long it is to the next try.
+func (a asked) wait() time.Duration {
+	if a.tries < TriesMax {
+		return RetryAfter
+	}
+	return min(RetryAfter<<min(a.tries-TriesMax+1, 10), retryMax)
 }
 
 type outstanding struct {
@@ -53,10 +68,11 @@ func NewPlanner() *Planner {
 // asked for before.
 func (p *Planner) Try(now time.Time, s Subject) (tries int, ok bool) {
 	a, known := p.subjects[s]
-	if known && now.Sub(a.at) < RetryAfter || len(p.open) >= OutstandingMax {
-		return a.tries, false
+	most := OutstandingMax
+	if known {
+		most /= 2
 	}
-	return a.tries, true
+	return a.tries, len(p.open) < most && (!known || now.Sub(a.at) >= a.wait())
 }
 
 // Ask makes the request for a subject to a peer.
@@ -78,6 +94,9 @@ func (p *Planner) Answered(nonce uint32, from ledger.Pubkey) (Request, bool) {
 	return o.Request, true
 }
 
+// Outstanding returns how many requests are under way.
+func (p *Planner) Outstanding() int { return len(p.open) }
+
 // Forget drops requests that nobody answered, and subjects that have not been
 // asked for in a while.
 func (p *Planner) Forget(now time.Time) {
@@ -87,7 +106,7 @@ func (p *Planner) Forget(now time.Time) {
 		}
 	}
 	for s, a := range p.subjects {
-		if now.Sub(a.at) >= forgetAfter {
+		if now.Sub(a.at) >= subjectAge {
 			delete(p.subjects, s)
 		}
 	}

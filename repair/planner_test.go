@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -32,10 +33,32 @@ func TestRetry(t *testing.T) {
 	p.Ask(start.Add(RetryAfter), s, 1, peer(2))
 	check(2*RetryAfter-1, s, 2, false)
 	check(2*RetryAfter, s, 2, true)
-	p.Forget(start.Add(RetryAfter + forgetAfter - 1))
-	check(RetryAfter+forgetAfter, s, 2, true)
-	p.Forget(start.Add(RetryAfter + forgetAfter))
-	check(RetryAfter+forgetAfter, s, 0, true)
+	p.Forget(start.Add(RetryAfter + subjectAge - 1))
+	check(RetryAfter+subjectAge, s, 2, true)
+	p.Forget(start.Add(RetryAfter + subjectAge))
+	check(RetryAfter+subjectAge, s, 0, true)
+}
+
+// TestBackOff: what nobody seems to have is asked for ever less often, so that
+// it does not take the place of other requests.
+func TestBackOff(t *testing.T) {
+	p := NewPlanner()
+	s := Subject{Kind: Spine, Key: 7, Root: root("ghost")}
+	var at []int // in units of RetryAfter
+	for i := range 20 {
+		now := start.Add(time.Duration(i) * RetryAfter)
+		p.Forget(now)
+		if _, ok := p.Try(now, s); ok {
+			p.Ask(now, s, 0, peer(1))
+			at = append(at, i)
+		}
+	}
+	if want := []int{0, 1, 2, 3, 5, 9, 13, 17}; !slices.Equal(at, want) {
+		t.Errorf("asked at %v, want %v", at, want)
+	}
+	if p.Outstanding() > 3 {
+		t.Errorf("%d requests under way for one subject", p.Outstanding())
+	}
 }
 
 // TestAnswered: an answer counts once, and from the peer that was asked.
@@ -82,6 +105,9 @@ func TestOutstanding(t *testing.T) {
 		p.Ask(start, s, 0, peer(1))
 	}
 	next := Subject{Kind: Highest, Key: OutstandingMax}
+	if _, ok := p.Try(start.Add(RetryAfter), Subject{Kind: Highest, Key: 1}); ok {
+		t.Fatal("a second try, while many requests are under way")
+	}
 	if _, ok := p.Try(start, next); ok {
 		t.Fatal("too many requests are under way")
 	}
@@ -92,7 +118,7 @@ func TestOutstanding(t *testing.T) {
 		t.Fatal("an answer makes no room")
 	}
 	p.Ask(start, next, 0, peer(1))
-	p.Forget(start.Add(forgetAfter))
+	p.Forget(start.Add(subjectAge))
 	if len(p.open) != 0 || len(p.subjects) != 0 {
 		t.Fatalf("%d requests and %d subjects are not forgotten", len(p.open), len(p.subjects))
 	}

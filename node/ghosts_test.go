@@ -1,0 +1,112 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"tutti/leader"
+	"tutti/ledger"
+	"tutti/repair"
+	"tutti/shred"
+	"tutti/validator"
+)
+
+// ghosts returns a valid leader block that names a UserBlock which nobody has
+// in every lane of every UserBlockSlot that it may name.
+func (c *testCluster) ghosts(slot ledger.Slot, parent *validator.Block) []*shred.Set {
+	c.t.Helper()
+	n := c.nodes[0]
+	l, _ := n.schedule.Leader(slot)
+	b := leader.NewBuilder(leader.Config{
+		Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
+		Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
+	})
+	named := make(map[ledger.UserSlot]bool)
+	var all []*shred.Set
+	for !b.Done() {
+		var refs []ledger.UserBlockRef
+		for w, back := b.Section(), ledger.UserSlot(1); back <= validator.WindowMax; back++ {
+			if validator.Window(n.params, parent, w-back, w) != nil || named[w-back] {
+				continue
+			}
+			named[w-back] = true
+			for lane := range ledger.Lane(n.params.Proposers) {
+				if !parent.Names(w-back, lane) {
+					refs = append(refs, ledger.UserBlockRef{U: w - back, Lane: lane, ID: ledger.Sum([]byte{byte(w - back), byte(lane), byte(slot)})})
+				}
+			}
+		}
+		if len(refs) > 0 {
+			b.RecordUserBlocks(refs)
+		}
+		sets, err := b.CloseTick(true)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all = append(all, sets...)
+	}
+	return all
+}
+
+// A leader that names what nobody has costs its slot and nothing else: those
+// who look for it go on repairing what there is, and forget it when the slot is
+// behind the root (PROTOCOL section 7).
+func TestGhosts(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(2 * time.Second)
+	s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) == 3 && s > 12 })
+	c.runTo(s-4, 0)
+	c.nodes[3].down = true
+	parent := c.nodes[0].newest
+	for parent.Slot > s-9 {
+		parent = parent.Parent
+	}
+	c.runTo(s+2, 10)
+	for x := s; x < s+3; x++ { // three blocks side by side
+		sets := c.ghosts(x, parent)
+		for to := range 3 {
+			c.receive(to, sets)
+		}
+	}
+	n := c.nodes[0]
+	if got := len(n.wanting); got <= wantsMax {
+		t.Fatalf("%d ghosts are wanted, want more than are asked for in a round", got)
+	}
+	// From now on node 0 gets UserBlocks of others by repair alone.
+	c.filter(func(_, to int, m Message) bool {
+		x, ok := m.(ShredMessage)
+		return !ok || to != 0 || !x.Shred.Key().IsUser()
+	})
+	n.reports = nil
+	busiest := 0
+	for i := range 70 {
+		c.submit(1+i%2, i)
+		c.run(500 * time.Millisecond)
+		if i > 10 {
+			busiest = max(busiest, n.Usage().Requests)
+		}
+	}
+	others := 0
+	for _, h := range reported[UserBlockHeld](n) {
+		if !h.Own {
+			others++
+		}
+	}
+	if others < 40 {
+		t.Errorf("node 0 repaired %d UserBlocks in 35 s", others)
+	}
+	if last, _ := n.tower.Last(); last.Slot+4 < n.slot() {
+		t.Errorf("last vote in slot %d, now is slot %d", last.Slot, n.slot())
+	}
+	if busiest > repair.OutstandingMax*3/4 {
+		t.Errorf("%d requests under way", busiest)
+	}
+	if n.rooted.Slot < s+3+userBlockSlack {
+		t.Fatalf("root %d, the ghosts are in slot %d", n.rooted.Slot, s)
+	}
+	for ref := range n.wanting {
+		if ref.U.Slot() < n.floor() {
+			t.Errorf("%v is still wanted, the root is slot %d", ref, n.rooted.Slot)
+		}
+	}
+}

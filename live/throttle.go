@@ -50,6 +50,9 @@ func (t *throttle) admit(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if past := now.Sub(t.since); past >= throttlePeriod {
+		if past > 2*throttlePeriod {
+			t.late = 0 // in a silence: it was not clients that made the node late
+		}
 		t.adjust(float64(t.taken) / past.Seconds())
 		t.since, t.late, t.taken = now, 0, 0
 	}

@@ -44,6 +44,7 @@ func TestThrottleFindsWhatANodeCanDo(t *testing.T) {
 func TestThrottleLetsIdleNodesAlone(t *testing.T) {
 	var th throttle
 	now := time.Unix(0, 0)
+	th.note(time.Hour) // a node that starts
 	for range throttleBurst {
 		if !th.admit(now) {
 			t.Fatal("a burst is refused")

@@ -52,7 +52,7 @@ fuzz: ## run every fuzz target for $FUZZTIME
 FUZZ_EXECS ?= 10000000
 FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError \
 	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState repair:FuzzRequest repair:FuzzResponse \
-	cluster:FuzzParseGossip cluster:FuzzParseContact cluster:FuzzParseGenesisChanged live/store:FuzzParse
+	cluster:FuzzParseGossip cluster:FuzzParseContact live/store:FuzzParse
 fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine
 	@mkdir -p bin; for t in $(FUZZ_DECODERS); do \
 	  $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $$(($(FUZZ_EXECS) / 16))x -fuzzminimizetime 10x -parallel 2 ./$${t%:*} > bin/fuzz.log 2>&1 \

@@ -204,3 +204,19 @@ func BenchmarkLtHashAdd(b *testing.B) {
 		sum.Add(&value)
 	}
 }
+
+// FuzzParseLtHash: no bytes make ParseLtHash panic, and those that it reads are
+// the ones that Append writes.
+func FuzzParseLtHash(f *testing.F) {
+	f.Add(make([]byte, 2048))
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		testkit.Decode(t, b, func(b []byte) func() []byte {
+			h, ok := ParseLtHash(b)
+			if !ok {
+				return nil
+			}
+			return func() []byte { return h.Append(nil) }
+		})
+	})
+}

@@ -69,9 +69,15 @@ type Pubkey [32]byte
 // String returns the key in base58, as Solana's tools print it.
 func (k Pubkey) String() string { return base58.Encode(k[:]) }
 
+// keyTextMax is the length of the longest key in base58.
+const keyTextMax = 44
+
 // ParsePubkey reads a base58 key of exactly 32 bytes.
 func ParsePubkey(s string) (Pubkey, error) {
 	var k Pubkey
+	if len(s) > keyTextMax { // decoding takes quadratic time
+		return k, fmt.Errorf("key of %d characters, at most %d", len(s), keyTextMax)
+	}
 	b, err := base58.Decode(s)
 	if err != nil {
 		return k, fmt.Errorf("key %q: %w", s, err)

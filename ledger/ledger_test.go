@@ -53,3 +53,21 @@ func TestBundleProgram(t *testing.T) {
 	}
 	t.Log(ledger.BundleProgram)
 }
+
+// FuzzBase58: no text makes the parsers of keys and hashes panic, and what
+// they read is what String writes.
+func FuzzBase58(f *testing.F) {
+	for _, s := range []string{"11111111111111111111111111111111", key(3).String(), "", "0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		k, err := ledger.ParsePubkey(s)
+		h, errHash := ledger.ParseHash(s)
+		if (err == nil) != (errHash == nil) {
+			t.Fatalf("%q is one of key and hash: %v, %v", s, err, errHash)
+		}
+		if err == nil && (k.String() != s || h.String() != s) {
+			t.Fatalf("%q is written %s", s, k)
+		}
+	})
+}

@@ -12,6 +12,7 @@ var (
 	testName    = regexp.MustCompile(`\bTest[A-Z]\w*`)
 	testFunc    = regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(`)
 	citation    = regexp.MustCompile(`\b(PROTOCOL|FORMATS)\s+(?://\s*)?section\s+(?://\s*)?(\d+)`)
+	transcript  = regexp.MustCompile(`\b\w+/testdata/transcripts/\w+`)
 	heading     = regexp.MustCompile(`(?m)^## (\d+)\. `)
 	relative    = regexp.MustCompile(`\]\(([^):]+)\)`)
 	citedPages  = map[string]string{"PROTOCOL": "protocol.md", "FORMATS": "formats.md"}
@@ -38,7 +39,7 @@ func TestSIMDTable(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"simd-0023.md", "vectors.md"} {
+	for _, name := range []string{"simd-0023.md", "vectors.md", "transcripts.md"} {
 		for _, test := range testName.FindAllString(page(t, "docs", name), -1) {
 			if test != "TestVectors" && !have[test] { // a prefix, not a name
 				t.Errorf("docs/%s names %s, which does not exist", name, test)
@@ -54,6 +55,34 @@ func TestSIMDTable(t *testing.T) {
 	for line := range strings.Lines(table) {
 		if strings.HasPrefix(line, "| \"") && !testName.MatchString(line) {
 			t.Errorf("docs/simd-0023.md names no test in: %s", line)
+		}
+	}
+}
+
+// TestTranscriptsTable: every row of the table of decisions names a test or a
+// transcript, every transcript that it names exists, and none is left out.
+func TestTranscriptsTable(t *testing.T) {
+	table := page(t, "docs", "transcripts.md")
+	named := make(map[string]bool)
+	for _, m := range transcript.FindAllString(table, -1) {
+		named[m] = true
+		if _, err := os.Stat(filepath.Join("..", "..", m)); err != nil {
+			t.Errorf("docs/transcripts.md: %v", err)
+		}
+	}
+	for line := range strings.Lines(table) {
+		row := strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| decision")
+		if row && !testName.MatchString(line) && !transcript.MatchString(line) {
+			t.Errorf("docs/transcripts.md names no test in: %s", line)
+		}
+	}
+	found, err := filepath.Glob(filepath.Join("..", "..", "*", "testdata", "transcripts", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		if rel, _ := filepath.Rel(filepath.Join("..", ".."), f); !named[filepath.ToSlash(rel)] {
+			t.Errorf("docs/transcripts.md does not name %s", rel)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -260,7 +261,10 @@ func parseAccount(k, b []byte) (*bank.Account, error) {
 }
 
 // Processed message hashes are not stored: the receipts have them.
-const executedSize = 8 + 32 + 32 + 32 + 4*32 + 2*8 + 32 + 4
+const (
+	executedSize = 8 + 32 + 32 + 32 + 4*32 + 2*8 + 32 + 4
+	receiptSize  = 1 + 2 + 32 + 64 + 8 + 2 + 4 + 8 + 8 // without a failure
+)
 
 func appendExecuted(b []byte, x *Executed) []byte {
 	b = appendRef(b, x.Ref)
@@ -304,7 +308,7 @@ type reader struct {
 func (r *reader) take(n int) []byte {
 	if n > len(r.b) {
 		r.short = true
-		return make([]byte, n)
+		return make([]byte, min(n, 64)) // as much as a fixed field takes
 	}
 	out := r.b[:n:n]
 	r.b = r.b[n:]
@@ -328,9 +332,12 @@ func parseExecuted(k, b []byte) (Executed, error) {
 		*h = r.hash()
 	}
 	x.Link.Signatures, x.Link.HardForks = r.u64(), r.u64()
-	for n := r.u32(); n > 0 && !r.short; n-- {
+	nonces := r.u32()
+	x.Nonces = slices.Grow(x.Nonces, min(int(nonces), len(r.b)/32))
+	for ; nonces > 0 && !r.short; nonces-- {
 		x.Nonces = append(x.Nonces, ledger.Pubkey(r.take(32)))
 	}
+	x.Receipts = slices.Grow(x.Receipts, len(r.b)/receiptSize)
 	for len(r.b) > 0 && !r.short {
 		var c bank.Receipt
 		c.Outcome = bank.Outcome(r.take(1)[0])

@@ -51,7 +51,7 @@ fuzz: ## run every fuzz target for $FUZZTIME
 # Targets whose executions are Decode's of internal/testkit: 16 inputs each.
 FUZZ_EXECS ?= 10000000
 FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError \
-	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState repair:FuzzRequest repair:FuzzResponse \
+	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState node:FuzzHalt repair:FuzzRequest repair:FuzzResponse \
 	cluster:FuzzParseGossip cluster:FuzzParseContact live/store:FuzzParse
 fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine
 	@mkdir -p bin; for t in $(FUZZ_DECODERS); do \

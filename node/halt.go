@@ -389,7 +389,9 @@ func ParseHalt(b []byte) (*Halt, error) {
 	h.Cause = string(r.take(r.count(1)))
 	h.Block, h.BankHash = r.ref(), r.hash()
 	h.Certified, h.CertifiedHash = r.ref(), r.hash()
-	for range r.count(32 + 1 + 8 + 32 + valueSize + 4) {
+	n := r.count(32 + 1 + 8 + 32 + valueSize + 4)
+	h.Testimonies = slices.Grow(h.Testimonies, n)
+	for range n {
 		t := consensus.Testimony{Account: ledger.Pubkey(r.hash())}
 		t.Opinion.Stance = consensus.Stance(r.take(1)[0])
 		t.Opinion.Stake = ledger.Lamports(r.u64())

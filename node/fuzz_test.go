@@ -217,23 +217,3 @@ func FuzzRootState(f *testing.F) {
 		})
 	})
 }
-
-// FuzzHalt: no bytes make ParseHalt panic, and those that it reads are the
-// ones that Append writes.
-func FuzzHalt(f *testing.F) {
-	h := Halt{
-		Health: Halted, At: 7, Cause: "cause", Block: ledger.BlockRef{Slot: 3}, Certified: ledger.BlockRef{Slot: 2},
-		Testimonies: []consensus.Testimony{{Report: consensus.Value{Block: ledger.BlockRef{Slot: 3}}, Signed: []byte("vote")}, {}},
-	}
-	f.Add(h.Append(nil))
-	f.Add([]byte(haltMagic))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		testkit.Decode(t, b, func(b []byte) func() []byte {
-			h, err := ParseHalt(b)
-			if err != nil {
-				return nil
-			}
-			return func() []byte { return h.Append(nil) }
-		})
-	})
-}

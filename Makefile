@@ -50,7 +50,7 @@ fuzz: ## run every fuzz target for $FUZZTIME
 
 # Targets whose executions are Decode's of internal/testkit: 16 inputs each.
 FUZZ_EXECS ?= 10000000
-FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError \
+FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError ledger:FuzzReport \
 	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState node:FuzzHalt repair:FuzzRequest repair:FuzzResponse \
 	cluster:FuzzParseGossip cluster:FuzzParseContact live/store:FuzzParse
 fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine

@@ -305,7 +305,7 @@ func (n *Node) onRepairResponse(from ledger.Pubkey, m RepairResponse) {
 	}
 }
 
-// gossip spreads contact records.
+// gossip spreads contact records and proofs of equivocation.
 func (n *Node) gossip() {
 	if n.now.Sub(n.contactAt) >= contactInterval {
 		n.renewContact()
@@ -317,6 +317,7 @@ func (n *Node) gossip() {
 	if to, g := n.contacts.Pull(n.rng); len(to) > 0 {
 		n.do(Send{To: to, Msg: GossipMessage{g}})
 	}
+	n.repeatProofs()
 }
 
 // renewContact signs the own record anew, so that others do not forget it.

@@ -111,6 +111,8 @@ type Node struct {
 	leadTip      leadState
 	begunSlot    ledger.Slot
 	equivocating map[ledger.SlotKey]bool
+	proofs       []EvidenceMessage // of slots above the root, to be repeated
+	repeated     repetition
 
 	// Execution lane.
 	executing *validator.Block

@@ -241,49 +241,6 @@ func (n *Node) rebroadcast(ref ledger.UserBlockRef) {
 	}
 }
 
-// foundConflict stores and spreads the proof that a signer made two blocks
-// under one key.
-func (n *Node) foundConflict(k ledger.SlotKey, signer ledger.Pubkey, pair *[2]shred.Shred) {
-	if n.equivocating[k] {
-		return
-	}
-	n.equivocating[k] = true
-	if !planted.Is(planted.EvidenceLost) {
-		n.do(Save{Lazy: true, Records: []Record{EvidenceRecord{Key: k, A: pair[0].Raw(), B: pair[1].Raw()}}})
-	}
-	n.report(Equivocated{Key: k, Signer: signer})
-	a, errA := shredMessage(pair[0])
-	b, errB := shredMessage(pair[1])
-	if errA == nil && errB == nil {
-		n.do(Send{To: n.stakedPeers(), Msg: EvidenceMessage{A: a, B: b}})
-	}
-}
-
-func shredMessage(s shred.Shred) (ShredMessage, error) {
-	root, err := s.Root()
-	return ShredMessage{Shred: s, Root: root}, err
-}
-
-// onEvidence checks a proof of equivocation from a peer: whoever gets it from
-// here must find both signatures in it.
-func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
-	a, b := &m.A.Shred, &m.B.Shred
-	k := a.Key()
-	if n.equivocating[k] {
-		return
-	}
-	signer, ok := n.signer(k)
-	switch {
-	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
-		a.Version() != n.shredVersion || b.Version() != n.shredVersion,
-		!ok, k.Slot() <= n.forks.Root().Slot, k.Slot() > n.slot()+slotsAhead,
-		!n.signedBy(&m.A, signer), !n.signedBy(&m.B, signer):
-		n.drop("evidence", "proof", from)
-		return
-	}
-	n.foundConflict(k, signer, &[2]shred.Shred{*a, *b})
-}
-
 // assembled takes a set that was recovered and re-encoded.
 func (n *Node) assembled(ev Assembled) {
 	if ev.Err != nil {

@@ -329,6 +329,7 @@ func (n *Node) prune() {
 			delete(n.equivocating, k)
 		}
 	}
+	n.forgetProofs(n.forks.Root().Slot)
 	for id, slot := range n.resigned {
 		if slot < floor {
 			delete(n.resigned, id)

@@ -43,6 +43,10 @@ type Config struct {
 	World bool
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
+	// equalStakes gives all validators the same stake.
+	equalStakes bool
+	// Scenario replaces all but Seed, Unshared and Story; "" is for none.
+	Scenario Scenario
 	// Unshared lets each node compute everything itself. Otherwise what two
 	// nodes compute of the same input is computed once; the run is the same,
 	// and much slower.
@@ -90,6 +94,8 @@ func (c *Config) Validate() error {
 	inRange := func(d time.Duration) bool { return d >= 0 && d <= LatencyMax }
 	n, m := &c.Network, &c.Machine
 	switch {
+	case c.Scenario != "" && c.Scenario.new() == nil:
+		return fmt.Errorf("%w: no scenario %q", ErrConfig, c.Scenario)
 	case c.Validators < 1 || c.Validators > ValidatorsMax:
 		return fmt.Errorf("%w: %d validators, want 1 to %d", ErrConfig, c.Validators, ValidatorsMax)
 	case c.Slots < 1:

@@ -181,14 +181,10 @@ func (h *host) step(ev node.Event) error {
 	}
 	for i := range h.queue[from:] {
 		q := &h.queue[from+i]
-		var raw []byte
-		if send, ok := q.effect.(node.Send); ok {
-			if q.frame == nil {
-				q.frame = h.sim.frames.of(send.Msg)
-			}
-			raw = q.frame.raw
+		if send, ok := q.effect.(node.Send); ok && q.frame == nil {
+			q.frame = h.sim.frames.of(send.Msg)
 		}
-		h.sim.trace.effect(h.index, h.sim.now, q.effect, raw)
+		h.sim.trace.effect(h.index, h.sim.now, q.effect, q.frame)
 	}
 	if err := h.carryOut(); err != nil {
 		return err
@@ -314,6 +310,9 @@ func (h *host) told(of any) error {
 	s.counts.report(of)
 	if s.world != nil {
 		s.world.told(s, h.index, of)
+	}
+	if s.scenario != nil && !s.check.nodes[h.index].dishonest {
+		s.scenario.told(h, of)
 	}
 	if c, ok := of.(node.Confirmed); ok {
 		if b := s.check.ledger.Blocks()[c.Block]; b != nil { // the dishonest may confirm what nobody else has

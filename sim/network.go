@@ -154,6 +154,15 @@ type frame struct {
 	// receivers share it.
 	msg     node.Message
 	decoded bool
+	hash    ledger.Hash // of raw, for the trace: zero until it is asked for
+}
+
+// sum returns the hash of the frame's bytes.
+func (f *frame) sum() ledger.Hash {
+	if f.hash == (ledger.Hash{}) {
+		f.hash = ledger.Sum(f.raw)
+	}
+	return f.hash
 }
 
 // message decodes the frame, once for all receivers.

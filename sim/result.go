@@ -40,6 +40,8 @@ type Result struct {
 	Crashes int
 	// World is what clients saw in the regions, nil without Config.World.
 	World *World
+	// Proofs counts blocks signed twice, in the twins scenario.
+	Proofs Proofs
 	// Faults says what went wrong on purpose.
 	Faults string
 	// Dishonest says who does not keep to the protocol, and how.

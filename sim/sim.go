@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"tutti/cluster"
@@ -43,6 +44,7 @@ type Sim struct {
 	hosts    []*host
 	index    map[ledger.Pubkey]int // of validators, by identity
 	villains dishonest
+	scenario scenario // nil: none
 	decoder  node.Decoder
 	jobs     *jobs
 	frames   frames
@@ -59,6 +61,14 @@ type Sim struct {
 func New(cfg Config) (*Sim, error) { return newSim(cfg, dishonest{}) }
 
 func newSim(cfg Config, villains dishonest) (*Sim, error) {
+	script := cfg.Scenario.new()
+	if script != nil {
+		cfg = Config{
+			Seed: cfg.Seed, Unshared: cfg.Unshared, Story: cfg.Story, Scenario: cfg.Scenario,
+			Network: DefaultConfig().Network, Machine: DefaultConfig().Machine, Params: DefaultConfig().Params,
+		}
+		script.configure(&cfg)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -67,6 +77,7 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 		start:    time.Unix(startUnix, 0).UTC(),
 		index:    make(map[ledger.Pubkey]int),
 		villains: villains,
+		scenario: script,
 		decoder:  node.Decoder{Rule: cfg.Params.SignatureRule},
 		jobs:     newJobs(cfg.Unshared),
 		load:     newLoad(&cfg),
@@ -75,26 +86,10 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	if !cfg.Unshared {
 		s.frames.shared = make(map[shredInput]*frame)
 	}
-	if cfg.Faults {
-		s.faults = drawFaults(&cfg, s.slotAt)
-	}
 	if cfg.Story {
 		s.story = newStory(s.slotOf)
 	}
-	machines := cfg.Validators + len(villains.twins)
-	var regions []int
-	if s.faults != nil {
-		regions = s.faults.regions
-	}
-	if cfg.World {
-		s.world = newWorld(machines)
-		regions = s.world.regions
-	}
-	s.network = newNetwork(&cfg, machines, regions, s.faults)
 	validators := s.validators()
-	if err := villains.validate(validators); err != nil {
-		return nil, err
-	}
 	genesis, err := cluster.NewGenesis(cluster.Options{
 		Params:     cfg.Params,
 		T0:         s.start.Add(t0After).UnixNano(),
@@ -109,6 +104,25 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	for i := range validators {
 		s.index[validators[i].Identity] = i
 	}
+	switch {
+	case script != nil:
+		s.villains, s.faults = script.plan(s)
+	case cfg.Faults:
+		s.faults = drawFaults(&cfg, s.slotAt)
+	}
+	if err := s.villains.validate(validators); err != nil {
+		return nil, err
+	}
+	machines := cfg.Validators + len(s.villains.twins)
+	var regions []int
+	if s.faults != nil {
+		regions = s.faults.regions
+	}
+	if cfg.World {
+		s.world = newWorld(machines)
+		regions = s.world.regions
+	}
+	s.network = newNetwork(&cfg, machines, regions, s.faults)
 	for i := range machines {
 		h, err := s.newHost(i)
 		if err != nil {
@@ -117,7 +131,7 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 		s.hosts = append(s.hosts, h)
 	}
 	s.check = newChecker(genesis, s.hosts[0].bankHash(), &s.villains)
-	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && villains.none() && cfg.Params.Execution == cluster.ExecutionAsync
+	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && s.villains.none() && cfg.Params.Execution == cluster.ExecutionAsync
 	s.begin()
 	return s, nil
 }
@@ -132,8 +146,17 @@ func (s *Sim) validators() []cluster.Validator {
 			VoteAccount: publicKey(s.cfg.keypair("vote account", i)),
 			Stake:       stakeMin + ledger.Lamports(random.Uint64N(uint64(stakeMin))),
 		}
+		if s.cfg.equalStakes {
+			validators[i].Stake = stakeMin
+		}
 	}
 	return validators
+}
+
+// leader returns which validator leads a slot.
+func (s *Sim) leader(slot ledger.Slot) int {
+	who, _ := cluster.NewSchedule(s.genesis).Leader(slot)
+	return s.index[who]
 }
 
 // begin schedules what happens first: all nodes start and meet node 0, which
@@ -187,7 +210,13 @@ func (s *Sim) Run() (result Result, err error) {
 		}
 	}
 	s.now = end
-	return s.result(), nil
+	result = s.result()
+	if s.scenario != nil {
+		if err := s.scenario.judge(s, &result); err != nil {
+			return result, s.violation(0, err.Error())
+		}
+	}
+	return result, nil
 }
 
 func (s *Sim) violation(host int32, what string) *Violation {
@@ -209,6 +238,9 @@ func (s *Sim) happen(it *item) error {
 				return fmt.Errorf("sent by node %d: no message", it.from)
 			}
 			return nil
+		}
+		if s.scenario != nil && !s.check.nodes[h.index].dishonest {
+			s.scenario.heard(h, msg)
 		}
 		return h.step(node.Received{From: s.hosts[it.from].identity(), Msg: msg})
 	case submitted:
@@ -272,6 +304,15 @@ func (s *Sim) carry(from *host, to int, f *frame) {
 	}
 }
 
+// reached returns the machine that clients of a validator talk to: with a twin
+// one or the other.
+func (s *Sim) reached(validator int) *host {
+	if at := slices.Index(s.villains.twins, validator); at >= 0 && s.load.tokens%2 == 1 {
+		return s.hosts[s.cfg.Validators+at]
+	}
+	return s.hosts[validator]
+}
+
 // submit lets clients submit their next transaction.
 func (s *Sim) submit() error {
 	if s.world != nil {
@@ -287,14 +328,15 @@ func (s *Sim) submit() error {
 
 // sendAnywhere gives a transaction to any node, or to two.
 func (s *Sim) sendAnywhere() error {
-	tx, to := s.load.transfer(len(s.hosts), func(i int) ledger.Hash { return s.hosts[i].blockhash })
+	tx, to := s.load.transfer(s.cfg.Validators, func(i int) ledger.Hash { return s.hosts[i].blockhash })
 	for _, i := range to {
-		if s.hosts[i].down {
+		h := s.reached(i)
+		if h.down {
 			continue
 		}
 		s.load.tokens++
 		s.counts.submitted++
-		if err := s.hosts[i].step(node.Submitted{Tx: tx, Token: s.load.tokens}); err != nil {
+		if err := h.step(node.Submitted{Tx: tx, Token: s.load.tokens}); err != nil {
 			return err
 		}
 	}

@@ -27,8 +27,8 @@ func newTrace() *trace { return &trace{sum: sha256.New()} }
 // hash returns the trace so far.
 func (t *trace) hash() ledger.Hash { return ledger.Hash(t.sum.Sum(nil)) }
 
-// effect adds one effect. message is what a Send puts on the wire.
-func (t *trace) effect(host int, at time.Duration, e node.Effect, message []byte) {
+// effect adds one effect. sent is what a Send puts on the wire.
+func (t *trace) effect(host int, at time.Duration, e node.Effect, sent *frame) {
 	t.buf = t.buf[:0]
 	t.u64(uint64(host))
 	t.u64(uint64(at))
@@ -46,7 +46,7 @@ func (t *trace) effect(host int, at time.Duration, e node.Effect, message []byte
 		for i := range e.To {
 			t.key(e.To[i])
 		}
-		t.bytes(message)
+		t.hashes(sent.sum())
 	case node.Answer:
 		t.tag("answer")
 		t.key(e.To)

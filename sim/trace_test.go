@@ -111,8 +111,8 @@ func TestTraceTellsEffectsApart(t *testing.T) {
 		func(tr *trace) { tr.effect(0, 1, effects[0], nil) },
 		func(tr *trace) { tr.effect(0, 0, effects[1], nil); tr.effect(0, 0, effects[0], nil) },
 		func(tr *trace) { tr.effect(0, 0, effects[0], nil); tr.effect(0, 0, effects[1], nil) },
-		func(tr *trace) { tr.effect(0, 0, node.Send{}, []byte("1")) },
-		func(tr *trace) { tr.effect(0, 0, node.Send{}, []byte("2")) },
+		func(tr *trace) { tr.effect(0, 0, node.Send{}, &frame{raw: []byte("1")}) },
+		func(tr *trace) { tr.effect(0, 0, node.Send{}, &frame{raw: []byte("2")}) },
 	} {
 		tr := newTrace()
 		other(tr)

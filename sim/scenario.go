@@ -1,0 +1,58 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"tutti/node"
+)
+
+// Scenario names a run of which all is given but what it draws from the seed:
+// it replaces everything in a Config but Seed, Unshared and Story.
+type Scenario string
+
+// scenario plans a run, watches it and judges it at its end.
+type scenario interface {
+	// configure fixes the Config.
+	configure(*Config)
+	// plan says who is dishonest and what goes wrong in a cluster whose genesis
+	// is made.
+	plan(*Sim) (dishonest, *faults)
+	// heard is called with each message before an honest machine gets it, told
+	// with each report of one.
+	heard(*host, node.Message)
+	told(*host, any)
+	// judge says at the end what a promise of the scenario was broken by, and
+	// adds to the result.
+	judge(*Sim, *Result) error
+}
+
+// scenarios are all there are, by name, and what they are for.
+var scenarios = []struct {
+	name Scenario
+	of   func() scenario
+}{
+	{"twins", func() scenario { return &twins{} }},
+}
+
+// ParseScenario reads the name of a scenario.
+func ParseScenario(s string) (Scenario, error) {
+	var names []string
+	for _, x := range scenarios {
+		if string(x.name) == s {
+			return x.name, nil
+		}
+		names = append(names, string(x.name))
+	}
+	return "", fmt.Errorf("scenario %q: want one of %s", s, strings.Join(names, ", "))
+}
+
+// new returns the scenario of that name, nil for none.
+func (s Scenario) new() scenario {
+	for _, x := range scenarios {
+		if x.name == s {
+			return x.of()
+		}
+	}
+	return nil
+}

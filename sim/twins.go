@@ -1,0 +1,248 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"tutti/ledger"
+	"tutti/node"
+)
+
+// The twins scenario (Bano et al., "Twins: BFT Systems Made Robust", 2020):
+// four nodes, one of which runs twice, in a network whose partition changes
+// from round to round. What follows is drawn from a small space: who is the
+// twin and what its second machine takes part in, how long a round is, and
+// the partition of each round. Leaders come from the seed.
+const (
+	twinsValidators = 4
+	// twinsFirst is the first slot of the rounds, twinsHealed the one after the
+	// last: three leaders' turns.
+	twinsFirst  = 4
+	twinsHealed = twinsFirst + 12
+	// twinsSlots is how long most runs are, twinsSlotsLong how long one of
+	// twinsLongEvery is: nodes root their first blocks only after 32 votes.
+	twinsSlots     = twinsHealed + 8
+	twinsSlotsLong = twinsHealed + firstRootSlots + 16
+	twinsLongEvery = 16
+	// twinsLoad is in transactions per second.
+	twinsLoad = 10
+	// proofSlots is how long it may take from when both versions of a block are
+	// visible, or all has healed if that is later, until at least two thirds of
+	// the honest nodes store a proof.
+	proofSlots = 4
+)
+
+// role is what a twin's second machine takes part in. The first one does
+// everything.
+type role uint8
+
+const (
+	everything role = iota
+	leading
+	proposing
+	voting
+	roles
+)
+
+var roleNames = [roles]string{"does everything as well", "only leads", "only proposes", "only votes"}
+
+func (r role) String() string { return roleNames[r] }
+
+// act keeps to itself what the machine makes beyond its role. It passes on
+// and answers like all others.
+func (r role) act(h *host, wanted []queued) []queued {
+	return slices.DeleteFunc(wanted, func(q queued) bool {
+		send, ok := q.effect.(node.Send)
+		if !ok || r == everything {
+			return false
+		}
+		switch m := send.Msg.(type) {
+		case node.ShredMessage:
+			key := m.Shred.Key()
+			kind := leading
+			if key.IsUser() {
+				kind = proposing
+			}
+			return h.sim.check.signers.signer(key) == h.identity() && r != kind
+		case node.VoteMessage:
+			return m.Vote.Authority == h.identity() && r != voting
+		}
+		return false
+	})
+}
+
+// twins is one run of the scenario.
+type twins struct {
+	sim   *Sim
+	twin  int
+	role  role
+	round int // slots
+	// seen has what the honest were sent of blocks of the twin.
+	seen map[ledger.SlotKey]*versions
+}
+
+// versions is what is known of the blocks under one key.
+type versions struct {
+	// roots has the signed roots that reached any honest machine, reached those
+	// that reached each, by set.
+	roots   map[uint32]map[ledger.Hash]bool
+	reached map[int]map[uint32]map[ledger.Hash]bool
+	twice   bool // two blocks were signed
+	// visible is when the first honest machine had two versions, proven when
+	// each stored a proof.
+	visible time.Duration
+	proven  map[int]time.Duration
+}
+
+func (t *twins) configure(cfg *Config) {
+	rng := cfg.random("twins", 0)
+	cfg.Validators, cfg.Slots, cfg.Load = twinsValidators, twinsSlots, twinsLoad
+	if rng.IntN(twinsLongEvery) == 0 {
+		cfg.Slots = twinsSlotsLong
+	}
+	cfg.equalStakes = true
+	cfg.Params.HashesPerTick, cfg.Params.UserBlockHashesPerTick = 0, 0
+}
+
+func (t *twins) plan(s *Sim) (dishonest, *faults) {
+	t.sim, t.seen = s, make(map[ledger.SlotKey]*versions)
+	rng := s.cfg.random("twins", 1)
+	// The twin leads in one of the turns at least.
+	turn := ledger.Slot(twinsFirst + ledger.SlotsPerLeader*rng.IntN(3))
+	t.twin = s.leader(turn)
+	if rng.IntN(2) == 0 {
+		t.role = role(rng.IntN(int(roles)))
+	}
+	t.round = 1 << rng.IntN(3)
+	f := &faults{phases: []phase{{twinsFirst, twinsHealed}}}
+	for slot := ledger.Slot(twinsFirst); slot < twinsHealed; slot += ledger.Slot(t.round) {
+		f.episodes = append(f.episodes, episode{
+			kind: partition, begin: s.slotAt(slot), end: s.slotAt(slot + ledger.Slot(t.round)),
+			group: drawPartition(rng, twinsValidators+1),
+		})
+	}
+	return dishonest{twins: []int{t.twin}, behaviours: map[int]behaviour{twinsValidators: t.role}}, f
+}
+
+// drawPartition draws one of the ways to part machines into two or three
+// groups, each as likely as the others: group numbers, by machine.
+func drawPartition(rng *rand.Rand, machines int) []int {
+	all := partitions(machines)
+	return all[rng.IntN(len(all))]
+}
+
+// partitions lists the ways to part machines into two or three groups. A
+// group's number is that of its first machine in the order of groups.
+func partitions(machines int) (all [][]int) {
+	var extend func(groups []int, used int)
+	extend = func(groups []int, used int) {
+		if len(groups) == machines {
+			if used >= 2 {
+				all = append(all, slices.Clone(groups))
+			}
+			return
+		}
+		for g := range min(used+1, 3) {
+			extend(append(groups, g), max(used, g+1))
+		}
+	}
+	extend(nil, 0)
+	return all
+}
+
+// heard notes which versions of the twin's blocks reach the honest.
+func (t *twins) heard(h *host, m node.Message) {
+	switch m := m.(type) {
+	case node.ShredMessage:
+		t.shred(h, &m)
+	case node.RepairResponse:
+		for i := range m.Shreds {
+			t.shred(h, &m.Shreds[i])
+		}
+	}
+}
+
+func (t *twins) shred(h *host, m *node.ShredMessage) {
+	key := m.Shred.Key()
+	if t.sim.check.madeHonestly(key) || key.Slot() <= t.sim.check.nodes[h.index].root.Ref.Slot {
+		return
+	}
+	v := t.seen[key]
+	if v == nil {
+		v = &versions{
+			roots: make(map[uint32]map[ledger.Hash]bool), reached: make(map[int]map[uint32]map[ledger.Hash]bool),
+			proven: make(map[int]time.Duration),
+		}
+		t.seen[key] = v
+	}
+	if v.reached[h.index] == nil {
+		v.reached[h.index] = make(map[uint32]map[ledger.Hash]bool)
+	}
+	v.twice = add(v.roots, m) > 1 || v.twice
+	if add(v.reached[h.index], m) > 1 && v.visible == 0 {
+		v.visible = t.sim.now
+	}
+}
+
+// add notes a root and returns how many its set has.
+func add(roots map[uint32]map[ledger.Hash]bool, m *node.ShredMessage) int {
+	at := m.Shred.SetIndex()
+	if roots[at] == nil {
+		roots[at] = make(map[ledger.Hash]bool)
+	}
+	roots[at][m.Root] = true
+	return len(roots[at])
+}
+
+func (t *twins) told(h *host, of any) {
+	r, ok := of.(node.Equivocated)
+	if v := t.seen[r.Key]; ok && v != nil {
+		v.proven[h.index] = t.sim.now
+	}
+}
+
+// Proofs counts blocks that were signed twice, by whether it came out.
+type Proofs struct {
+	// Twice counts keys of which two versions reached the honest. Split ones
+	// never reached one of them both: nobody could know.
+	Twice, Split int
+	// Proven counts those whose proof enough of the honest stored in time. The
+	// others had no time left.
+	Proven int
+}
+
+func (t *twins) judge(s *Sim, r *Result) error {
+	var late []ledger.SlotKey
+	for key, v := range t.seen {
+		if !v.twice {
+			continue
+		}
+		r.Proofs.Twice++
+		if v.visible == 0 {
+			r.Proofs.Split++
+			continue
+		}
+		due := max(v.visible, s.slotAt(twinsHealed)) + s.slotAt(proofSlots) - s.slotAt(0)
+		stored := 0
+		for _, at := range v.proven {
+			if at <= due {
+				stored++
+			}
+		}
+		switch {
+		case 3*stored >= 2*(twinsValidators-1):
+			r.Proofs.Proven++
+		case due < s.now:
+			late = append(late, key)
+		}
+	}
+	if len(late) > 0 {
+		key := slices.Min(late)
+		v := t.seen[key]
+		return fmt.Errorf("two blocks under %v were visible at %v, but only %d honest nodes have a proof %d slots later",
+			key, v.visible, len(v.proven), proofSlots)
+	}
+	return nil
+}

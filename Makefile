@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night sim-twice kill clean
+.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night twins sim-twice kill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 SEEDS ?= 1000..1999
 sim-night: build ## the same with the seeds $SEEDS, A..B
 	bin/tutti sim --seeds $(SEEDS) --faults --validators 10 --slots 200 --jobs 2
+
+twins: build ## run 5000 twins scenarios
+	GOGC=400 bin/tutti sim --scenario twins --seeds 0..4999 --jobs 2 | tee bin/twins.txt | grep -v '^seed [0-9]* Pass'; \
+	tail -1 bin/twins.txt | grep -q ' 0 failed'
 
 sim-twice: build ## run 50 validators for 500 slots twice and compare the traces
 	@mkdir -p bin

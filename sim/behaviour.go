@@ -41,17 +41,33 @@ type dishonest struct {
 
 // validate checks that the dishonest have less than a third of the stake.
 func (d *dishonest) validate(validators []cluster.Validator) error {
-	var bad, total ledger.Lamports
+	bad, total := d.stake(validators)
+	if bad > 0 && !consensus.TwoThirds(total-bad, total) {
+		return fmt.Errorf("%w: %d of %d lamports are dishonest, want less than a third", ErrConfig, bad, total)
+	}
+	return nil
+}
+
+// firm tells whether the dishonest are too few for two confirmed blocks to
+// contradict each other. A block is confirmed with more than 2/3 of the stake;
+// of those that voted for it an honest one leaves its fork if more than 38 %
+// are locked out of it (FORMATS section 8), and less than 1/3 have not voted
+// for it: it takes the double votes of more than 38 % − 1/3, 4.67 %. Roots need
+// none of that: they hold against a third.
+func (d *dishonest) firm(validators []cluster.Validator) bool {
+	bad, total := d.stake(validators)
+	return !consensus.Exceeds(bad, total, 14, 300)
+}
+
+// stake returns the stake of the dishonest, and of all.
+func (d *dishonest) stake(validators []cluster.Validator) (bad, total ledger.Lamports) {
 	for i := range validators {
 		total += validators[i].Stake
 		if !d.honest(i) {
 			bad += validators[i].Stake
 		}
 	}
-	if bad > 0 && !consensus.TwoThirds(total-bad, total) {
-		return fmt.Errorf("%w: %d of %d lamports are dishonest, want less than a third", ErrConfig, bad, total)
-	}
-	return nil
+	return bad, total
 }
 
 // none tells whether all are honest.

@@ -46,7 +46,10 @@ type checker struct {
 	prompt bool
 
 	confirmed, rooted invariant.Chain
-	said              map[*invariant.Block]*sayings
+	// firm says that confirmed blocks must lie on one chain; otherwise confirmed
+	// is the chain of the newest of them.
+	firm bool
+	said map[*invariant.Block]*sayings
 	// made has the id of the block that each signer made under a key.
 	made map[ledger.SlotKey]ledger.Hash
 
@@ -107,6 +110,7 @@ func newChecker(g *cluster.Genesis, bankHash ledger.Hash, villains *dishonest) *
 		made:    make(map[ledger.SlotKey]ledger.Hash),
 
 		villains: make(map[ledger.Pubkey]bool),
+		firm:     villains.firm(g.Validators),
 	}
 	for i, v := range g.Validators {
 		if !villains.honest(i) {
@@ -296,7 +300,13 @@ func (c *checker) confirm(host int, ref ledger.BlockRef) error {
 	w.confirmed = max(w.confirmed, ref.Slot)
 	c.of(b).confirmed.add(host)
 	if other := c.confirmed.Add(b); other != nil {
-		return fmt.Errorf("confirmed %v, but %v is confirmed", ref, other.Ref)
+		if c.firm {
+			return fmt.Errorf("confirmed %v, but %v is confirmed", ref, other.Ref)
+		}
+		if b.Ref.Slot > other.Ref.Slot {
+			c.confirmed = invariant.Chain{}
+			c.confirmed.Add(b)
+		}
 	}
 	return c.votes.Confirmed(b)
 }
@@ -317,7 +327,7 @@ func (c *checker) root(host int, ref ledger.BlockRef) error {
 	if other := c.rooted.Add(b); other != nil {
 		return fmt.Errorf("root %v contradicts another node's root %v", ref, other.Ref)
 	}
-	if tip := c.confirmed.Tip(); tip != nil && !tip.Descends(b) && !b.Descends(tip) {
+	if tip := c.confirmed.Tip(); c.firm && tip != nil && !tip.Descends(b) && !b.Descends(tip) {
 		return fmt.Errorf("root %v contradicts the confirmed %v", ref, tip.Ref)
 	}
 	c.prune(ref.Slot)

@@ -43,8 +43,8 @@ type Config struct {
 	World bool
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
-	// equalStakes gives all validators the same stake.
-	equalStakes bool
+	// stakes are given instead of drawn if there are any.
+	stakes []ledger.Lamports
 	// Scenario replaces all but Seed, Unshared and Story; "" is for none.
 	Scenario Scenario
 	// Unshared lets each node compute everything itself. Otherwise what two
@@ -141,6 +141,23 @@ func (c *Config) derive(purpose string, index int) ledger.Hash {
 	binary.LittleEndian.PutUint64(numbers[:], c.Seed)
 	binary.LittleEndian.PutUint64(numbers[8:], uint64(index))
 	return ledger.Sum([]byte("tutti sim"), numbers[:], []byte(purpose))
+}
+
+// validators draws who takes part.
+func (c *Config) validators() []cluster.Validator {
+	random := c.random("stakes", 0)
+	validators := make([]cluster.Validator, c.Validators)
+	for i := range validators {
+		validators[i] = cluster.Validator{
+			Identity:    publicKey(c.keypair("identity", i)),
+			VoteAccount: publicKey(c.keypair("vote account", i)),
+			Stake:       stakeMin + ledger.Lamports(random.Uint64N(uint64(stakeMin))),
+		}
+		if c.stakes != nil {
+			validators[i].Stake = c.stakes[i]
+		}
+	}
+	return validators
 }
 
 func publicKey(k ed25519.PrivateKey) ledger.Pubkey {

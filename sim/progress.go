@@ -39,6 +39,8 @@ type deadline struct {
 	healed ledger.Slot
 	all    bool
 	roots  []ledger.Slot // of the nodes when everything healed; nil: not looked at
+	// more is how long those that were locked out get after their lock's end.
+	more ledger.Slot
 }
 
 // heal sets the deadlines for what must happen after a phase of chaos.
@@ -51,13 +53,13 @@ func (s *Sim) heal(p *phase) {
 	}
 	add := func(after ledger.Slot, d deadline) {
 		if at := p.end + after; at <= s.cfg.Slots {
-			d.healed = p.end
+			d.healed, d.more = p.end, max(d.more, progressSlots)
 			s.queue.push(item{at: s.slotAt(at), what: judged, due: &d})
 		}
 	}
 	if !rooted {
 		add(progressSlots, deadline{})
-		add(firstRootSlots, deadline{all: true, roots: roots})
+		add(firstRootSlots, deadline{all: true, roots: roots, more: firstRootSlots})
 		return
 	}
 	add(progressSlots, deadline{roots: roots})
@@ -97,7 +99,7 @@ func (s *Sim) judge(d *deadline) error {
 		return nil
 	}
 	if behind < 0 || !d.all && locked > 0 {
-		if at := max(locked, now) + progressSlots; locked > 0 && at <= s.cfg.Slots {
+		if at := max(locked, now) + d.more; locked > 0 && at <= s.cfg.Slots {
 			s.queue.push(item{at: s.slotAt(at), what: judged, due: d})
 		}
 		return nil
@@ -115,7 +117,7 @@ func (s *Sim) judge(d *deadline) error {
 func (s *Sim) healthy() {
 	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
 		s.queue.push(item{at: s.slotAt(s.cfg.Slots), what: judged, due: &deadline{
-			healed: s.cfg.Slots - progressSlots, all: true, roots: make([]ledger.Slot, len(s.hosts)),
+			healed: s.cfg.Slots - progressSlots, all: true, roots: make([]ledger.Slot, len(s.hosts)), more: progressSlots,
 		}})
 	}
 }

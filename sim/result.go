@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -40,8 +41,13 @@ type Result struct {
 	Crashes int
 	// World is what clients saw in the regions, nil without Config.World.
 	World *World
+	// Conflicts counts confirmed blocks that are not on the chain of the newest
+	// one. It takes more than 4.67 % of dishonest stake to bring that about.
+	Conflicts int
 	// Proofs counts blocks signed twice, in the twins scenario.
 	Proofs Proofs
+	// Figures are what a scenario measured, one a line.
+	Figures string
 	// Faults says what went wrong on purpose.
 	Faults string
 	// Dishonest says who does not keep to the protocol, and how.
@@ -112,10 +118,13 @@ func (s *Sim) result() Result {
 		if ref.Slot <= s.cfg.Slots {
 			slots[ref.Slot] = true
 		}
+		said := s.check.of(b)
 		if tip := s.check.confirmed.Tip(); tip != nil && ref.Slot <= tip.Ref.Slot && !tip.Descends(b) {
 			r.Abandoned++
+			if len(said.confirmed) > 0 {
+				r.Conflicts++
+			}
 		}
-		said := s.check.of(b)
 		r.Confirmed.add(len(said.confirmed), honest)
 		r.Executed.add(len(said.executed), honest)
 		r.Rooted.add(len(said.rooted), honest)
@@ -154,6 +163,14 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	}
 	if r.Dishonest != "" {
 		line("dishonest", "%s", r.Dishonest)
+		line("conflicts", "%d confirmed blocks off the chain of the newest", r.Conflicts)
+	}
+	if r.Proofs.Twice > 0 {
+		line("proofs", "%v", r.Proofs)
+	}
+	for figure := range strings.Lines(r.Figures) {
+		name, value, _ := strings.Cut(figure, ": ")
+		line(name, "%s", strings.TrimSpace(value))
 	}
 	line("time", "%v virtual in %v real: %.2f virtual seconds per second",
 		r.Virtual, took.Round(time.Millisecond), r.Virtual.Seconds()/took.Seconds())

@@ -37,14 +37,19 @@ var scenarios = []struct {
 
 // ParseScenario reads the name of a scenario.
 func ParseScenario(s string) (Scenario, error) {
+	if name := Scenario(s); name.new() != nil {
+		return name, nil
+	}
+	return "", fmt.Errorf("scenario %q: want one of %s", s, ScenarioNames())
+}
+
+// ScenarioNames lists all names.
+func ScenarioNames() string {
 	var names []string
 	for _, x := range scenarios {
-		if string(x.name) == s {
-			return x.name, nil
-		}
 		names = append(names, string(x.name))
 	}
-	return "", fmt.Errorf("scenario %q: want one of %s", s, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // new returns the scenario of that name, nil for none.

@@ -83,6 +83,9 @@ func RunSeeds(cfg Config, from, to uint64, jobs int, each func(Outcome)) {
 
 // Command returns the command that runs a Config again and tells its story.
 func (c *Config) Command() string {
+	if c.Scenario != "" {
+		return fmt.Sprintf("tutti sim --scenario %s --seed %d --story", c.Scenario, c.Seed)
+	}
 	d := DefaultConfig()
 	s := fmt.Sprintf("tutti sim --seed %d --validators %d --slots %d", c.Seed, c.Validators, c.Slots)
 	add := func(differs bool, flag string, value any) {

@@ -89,7 +89,7 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	if cfg.Story {
 		s.story = newStory(s.slotOf)
 	}
-	validators := s.validators()
+	validators := cfg.validators()
 	genesis, err := cluster.NewGenesis(cluster.Options{
 		Params:     cfg.Params,
 		T0:         s.start.Add(t0After).UnixNano(),
@@ -134,23 +134,6 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	s.check.prompt = cfg.Network.Loss == 0 && s.faults == nil && s.villains.none() && cfg.Params.Execution == cluster.ExecutionAsync
 	s.begin()
 	return s, nil
-}
-
-// validators draws who takes part.
-func (s *Sim) validators() []cluster.Validator {
-	random := s.cfg.random("stakes", 0)
-	validators := make([]cluster.Validator, s.cfg.Validators)
-	for i := range validators {
-		validators[i] = cluster.Validator{
-			Identity:    publicKey(s.cfg.keypair("identity", i)),
-			VoteAccount: publicKey(s.cfg.keypair("vote account", i)),
-			Stake:       stakeMin + ledger.Lamports(random.Uint64N(uint64(stakeMin))),
-		}
-		if s.cfg.equalStakes {
-			validators[i].Stake = stakeMin
-		}
-	}
-	return validators
 }
 
 // leader returns which validator leads a slot.

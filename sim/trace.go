@@ -80,10 +80,7 @@ func (t *trace) record(r node.Record) {
 	switch r := r.(type) {
 	case node.SetRecord:
 		t.tag("set")
-		t.hashes(r.Set.Root)
-		for i := range shred.SetData {
-			t.bytes(r.Set.Shreds[i])
-		}
+		t.set(r.Set)
 	case node.BlockRecord:
 		t.tag("block")
 		t.u64(uint64(r.Key))
@@ -110,6 +107,21 @@ func (t *trace) record(r node.Record) {
 		t.bytes(r.B)
 	default:
 		panic(fmt.Sprintf("sim: record of unknown type %T", r))
+	}
+}
+
+// set adds a set: its root stands for all that is signed, and what is not
+// follows.
+func (t *trace) set(set *shred.Set) {
+	t.hashes(set.Root)
+	for i := range set.Shreds {
+		s := set.Shred(i)
+		if i > 0 && !s.Resigned() {
+			break
+		}
+		raw := s.Raw()
+		t.bytes(raw[:len(ledger.Signature{})])
+		t.bytes(raw[len(raw)-len(ledger.Signature{}):])
 	}
 }
 

@@ -12,22 +12,26 @@ import (
 
 // The twins scenario (Bano et al., "Twins: BFT Systems Made Robust", 2020):
 // four nodes, one of which runs twice, in a network whose partition changes
-// from round to round. What follows is drawn from a small space: who is the
-// twin and what its second machine takes part in, how long a round is, and
-// the partition of each round. Leaders come from the seed.
+// from round to round. What follows is drawn from a small space: who leads, how
+// much stake the twin has, what its second machine takes part in, how long a
+// round is, and the partition of each round.
 const (
 	twinsValidators = 4
-	// twinsFirst is the first slot of the rounds, twinsHealed the one after the
-	// last: three leaders' turns.
-	twinsFirst  = 4
-	twinsHealed = twinsFirst + 12
-	// twinsSlots is how long most runs are, twinsSlotsLong how long one of
-	// twinsLongEvery is: nodes root their first blocks only after 32 votes.
-	twinsSlots     = twinsHealed + 8
-	twinsSlotsLong = twinsHealed + firstRootSlots + 16
-	twinsLongEvery = 16
+	// twinsRounds is how many slots the rounds take: three leaders' turns. They
+	// begin with the second, third or fourth turn of the ledger: its leaders are
+	// the same in all clusters of equal stakes.
+	twinsRounds = 12
+	// Most runs end when proofs are due. One of twinsLongEvery goes on for
+	// twinsLong slots: nodes root their first blocks only after 32 votes.
+	twinsLong      = firstRootSlots + progressSlots
+	twinsLongEvery = 50
+	// A twin has as much stake as the others, a quarter of all, or, in one run of
+	// four, 4 %: too little for two confirmed blocks to contradict each other, and
+	// for a leader's turn.
+	twinsStake      = 24_000 * ledger.LamportsPerSOL
+	twinsStakeLight = 3_000 * ledger.LamportsPerSOL
 	// twinsLoad is in transactions per second.
-	twinsLoad = 10
+	twinsLoad = 6
 	// proofSlots is how long it may take from when both versions of a block are
 	// visible, or all has healed if that is later, until at least two thirds of
 	// the honest nodes store a proof.
@@ -77,8 +81,11 @@ func (r role) act(h *host, wanted []queued) []queued {
 type twins struct {
 	sim   *Sim
 	twin  int
+	light bool // its stake
 	role  role
-	round int // slots
+	// Rounds begin in slot first and have so many slots each; then all heals.
+	first, healed ledger.Slot
+	round         int
 	// seen has what the honest were sent of blocks of the twin.
 	seen map[ledger.SlotKey]*versions
 }
@@ -98,26 +105,33 @@ type versions struct {
 
 func (t *twins) configure(cfg *Config) {
 	rng := cfg.random("twins", 0)
-	cfg.Validators, cfg.Slots, cfg.Load = twinsValidators, twinsSlots, twinsLoad
-	if rng.IntN(twinsLongEvery) == 0 {
-		cfg.Slots = twinsSlotsLong
-	}
-	cfg.equalStakes = true
+	cfg.Validators, cfg.Load = twinsValidators, twinsLoad
 	cfg.Params.HashesPerTick, cfg.Params.UserBlockHashesPerTick = 0, 0
+	t.first = ledger.Slot(ledger.SlotsPerLeader * (1 + rng.IntN(3)))
+	t.healed = t.first + twinsRounds
+	cfg.Slots = t.healed + proofSlots
+	if rng.IntN(twinsLongEvery) == 0 {
+		cfg.Slots = t.healed + twinsLong
+	}
+	cfg.stakes = slices.Repeat([]ledger.Lamports{twinsStake}, twinsValidators)
+	t.light = rng.IntN(4) == 0
+	if t.light {
+		cfg.stakes[0] = twinsStakeLight
+	}
 }
 
 func (t *twins) plan(s *Sim) (dishonest, *faults) {
 	t.sim, t.seen = s, make(map[ledger.SlotKey]*versions)
 	rng := s.cfg.random("twins", 1)
-	// The twin leads in one of the turns at least.
-	turn := ledger.Slot(twinsFirst + ledger.SlotsPerLeader*rng.IntN(3))
-	t.twin = s.leader(turn)
+	if !t.light {
+		t.twin = s.leader(t.first + ledger.Slot(rng.IntN(twinsRounds)))
+	}
 	if rng.IntN(2) == 0 {
 		t.role = role(rng.IntN(int(roles)))
 	}
 	t.round = 1 << rng.IntN(3)
-	f := &faults{phases: []phase{{twinsFirst, twinsHealed}}}
-	for slot := ledger.Slot(twinsFirst); slot < twinsHealed; slot += ledger.Slot(t.round) {
+	f := &faults{phases: []phase{{t.first, t.healed}}}
+	for slot := t.first; slot < t.healed; slot += ledger.Slot(t.round) {
 		f.episodes = append(f.episodes, episode{
 			kind: partition, begin: s.slotAt(slot), end: s.slotAt(slot + ledger.Slot(t.round)),
 			group: drawPartition(rng, twinsValidators+1),
@@ -152,19 +166,13 @@ func partitions(machines int) (all [][]int) {
 	return all
 }
 
-// heard notes which versions of the twin's blocks reach the honest.
-func (t *twins) heard(h *host, m node.Message) {
-	switch m := m.(type) {
-	case node.ShredMessage:
-		t.shred(h, &m)
-	case node.RepairResponse:
-		for i := range m.Shreds {
-			t.shred(h, &m.Shreds[i])
-		}
+// heard notes which versions of the twin's blocks reach the honest through
+// Turbine. (Both machines answer a repair request; a node takes one answer.)
+func (t *twins) heard(h *host, msg node.Message) {
+	m, ok := msg.(node.ShredMessage)
+	if !ok {
+		return
 	}
-}
-
-func (t *twins) shred(h *host, m *node.ShredMessage) {
 	key := m.Shred.Key()
 	if t.sim.check.madeHonestly(key) || key.Slot() <= t.sim.check.nodes[h.index].root.Ref.Slot {
 		return
@@ -180,8 +188,8 @@ func (t *twins) shred(h *host, m *node.ShredMessage) {
 	if v.reached[h.index] == nil {
 		v.reached[h.index] = make(map[uint32]map[ledger.Hash]bool)
 	}
-	v.twice = add(v.roots, m) > 1 || v.twice
-	if add(v.reached[h.index], m) > 1 && v.visible == 0 {
+	v.twice = add(v.roots, &m) > 1 || v.twice
+	if add(v.reached[h.index], &m) > 1 && v.visible == 0 {
 		v.visible = t.sim.now
 	}
 }
@@ -213,6 +221,18 @@ type Proofs struct {
 	Proven int
 }
 
+// Add counts those of another run as well.
+func (p *Proofs) Add(other Proofs) {
+	p.Twice += other.Twice
+	p.Split += other.Split
+	p.Proven += other.Proven
+}
+
+// String tells the numbers.
+func (p Proofs) String() string {
+	return fmt.Sprintf("%d blocks signed twice, %d proven in time, %d of which nobody honest had both versions", p.Twice, p.Proven, p.Split)
+}
+
 func (t *twins) judge(s *Sim, r *Result) error {
 	var late []ledger.SlotKey
 	for key, v := range t.seen {
@@ -224,7 +244,7 @@ func (t *twins) judge(s *Sim, r *Result) error {
 			r.Proofs.Split++
 			continue
 		}
-		due := max(v.visible, s.slotAt(twinsHealed)) + s.slotAt(proofSlots) - s.slotAt(0)
+		due := max(v.visible, s.slotAt(t.healed)) + s.slotAt(proofSlots) - s.slotAt(0)
 		stored := 0
 		for _, at := range v.proven {
 			if at <= due {

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tutti/cluster"
 	"tutti/sim"
@@ -20,6 +22,7 @@ func newSimCommand() *cobra.Command {
 	var (
 		proposers, fanout int
 		execution, seeds  string
+		scenario          string
 		nudges            []string
 		jobs              int
 	)
@@ -38,6 +41,11 @@ one of them did not pass.`,
 				cfg.Params.Fanout = fanout
 			}
 			var err error
+			if scenario != "" {
+				if cfg.Scenario, err = sim.ParseScenario(scenario); err != nil {
+					return usage("%w", err)
+				}
+			}
 			if cfg.Params.Execution, err = cluster.ParseExecution(execution); err != nil {
 				return usage("%w", err)
 			}
@@ -68,6 +76,7 @@ one of them did not pass.`,
 	f.StringVar(&seeds, "seeds", "", "A..B: run all these seeds instead, one line each")
 	f.IntVar(&jobs, "jobs", 2, "seeds to run at a time")
 	f.BoolVar(&cfg.Faults, "faults", false, "let things go wrong, drawn from the seed")
+	f.StringVar(&scenario, "scenario", "", "run one of "+sim.ScenarioNames()+", which gives all but the seed")
 	f.BoolVar(&cfg.Story, "story", false, "tell what happened, slot by slot")
 	f.BoolVar(&cfg.Unshared, "unshared", false, "let each node compute everything itself: the same run, much slower")
 	f.IntVar(&proposers, "proposers", cfg.Params.Proposers, "proposers at once (N)")
@@ -79,6 +88,11 @@ one of them did not pass.`,
 	f.DurationVar(&cfg.Network.Jitter, "latency-jitter", cfg.Network.Jitter, "what a single message may take longer")
 	f.Float64Var(&cfg.Network.Loss, "loss", cfg.Network.Loss, "share of messages that get lost, 0 to 1")
 	f.StringArrayVar(&nudges, "nudge", nil, "FROM,TO,NANOSECONDS: make the link from one node to another slower")
+	f.VisitAll(func(other *pflag.Flag) {
+		if !slices.Contains([]string{"scenario", "seed", "seeds", "jobs", "story", "unshared"}, other.Name) {
+			cmd.MarkFlagsMutuallyExclusive("scenario", other.Name)
+		}
+	})
 	return cmd
 }
 
@@ -110,13 +124,25 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	began := time.Now()
 	var virtual time.Duration
 	passed, failed := 0, 0
+	var proofs sim.Proofs
+	conflicts := 0
 	sim.RunSeeds(cfg, from, to, jobs, func(o sim.Outcome) {
 		r := &o.Result
 		virtual += r.Virtual
 		fmt.Fprintf(out, "seed %d %v: %d blocks, %d skipped, %d abandoned, %d rooted, %d crashes, trace %x, %v",
 			o.Seed, o.Verdict, r.Blocks, r.Skipped, r.Abandoned, r.Rooted.Some, r.Crashes, r.Trace[:4], o.Took.Round(100*time.Millisecond))
-		if r.Faults != "" {
-			fmt.Fprintf(out, "; %s", r.Faults)
+		for _, more := range []string{r.Dishonest, r.Faults, r.Figures} {
+			if more != "" {
+				fmt.Fprintf(out, "; %s", strings.ReplaceAll(more, "\n", "; "))
+			}
+		}
+		if r.Conflicts > 0 {
+			conflicts++
+			fmt.Fprintf(out, "; %d confirmed blocks in conflict", r.Conflicts)
+		}
+		if r.Proofs.Twice > 0 {
+			proofs.Add(r.Proofs)
+			fmt.Fprintf(out, "; %v", r.Proofs)
 		}
 		fmt.Fprintln(out)
 		if o.Err == nil {
@@ -131,6 +157,12 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	took := time.Since(began)
 	fmt.Fprintf(out, "%v virtual in %v real: %.1f virtual hours per hour\n",
 		virtual.Round(time.Second), took.Round(time.Second), virtual.Seconds()/took.Seconds())
+	if proofs.Twice > 0 {
+		fmt.Fprintln(out, proofs)
+	}
+	if conflicts > 0 {
+		fmt.Fprintf(out, "confirmed blocks in conflict in %d seeds, all with more than 4.67 %% of dishonest stake; no roots\n", conflicts)
+	}
 	fmt.Fprintf(out, "%d passed, %d failed\n", passed, failed)
 	if failed > 0 {
 		return fmt.Errorf("%d of %d seeds failed", failed, passed+failed)

@@ -81,6 +81,8 @@ type Endpoint struct {
 	udp   *net.UDPConn
 	stats Stats
 
+	bulkAge time.Duration // bulkAgeMax, but for tests
+
 	transport *quic.Transport
 	peerTable *admission
 	tpuTable  *admission
@@ -124,6 +126,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	return &Endpoint{
 		cfg:       cfg,
+		bulkAge:   bulkAgeMax,
 		transport: transport,
 		self:      ledger.Pubkey(cfg.Key.Public().(ed25519.PublicKey)),
 		udp:       udp,

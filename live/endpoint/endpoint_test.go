@@ -113,6 +113,7 @@ func TestFramesArriveBothWaysOverOneConnection(t *testing.T) {
 func TestManyFramesArriveInBatches(t *testing.T) {
 	a, b := newStation(t, 1, nil), newStation(t, 2, nil)
 	a.Dial(b.key, b.Addr()) // before Run: what is queued then goes out in batches
+	a.bulkAge = time.Hour
 	const n = 2000
 	for i := range n {
 		frame := binary.LittleEndian.AppendUint32(make([]byte, 0, 1200), uint32(i))
@@ -159,6 +160,30 @@ func TestOutboxDropsWhenFull(t *testing.T) {
 	}
 	if got := a.Stats().Refused(UnknownPeer); got != 1 {
 		t.Errorf("unknown peer counted %d times, want 1", got)
+	}
+}
+
+// TestStaleFramesAreDropped: what waited too long for a connection makes room
+// for what is behind it, unless it is urgent.
+func TestStaleFramesAreDropped(t *testing.T) {
+	a, b := newStation(t, 1, nil), newStation(t, 2, nil)
+	a.bulkAge = time.Hour
+	a.Dial(b.key, b.Addr())
+	p := a.peers[b.key]
+	p.bulk <- queued{[]byte("old"), time.Now().Add(-2 * time.Hour)}
+	p.bulk <- queued{[]byte("new"), time.Now()}
+	p.bulk <- queued{[]byte("old"), time.Now().Add(-2 * time.Hour)}
+	a.run(t)
+	b.run(t)
+	if got := <-b.frames; string(got.bytes) != "new" {
+		t.Errorf("got %q", got.bytes)
+	}
+	p.urgent <- queued{[]byte("old, urgent"), time.Now().Add(-2 * time.Hour)}
+	if got := <-b.frames; string(got.bytes) != "old, urgent" {
+		t.Errorf("got %q", got.bytes)
+	}
+	if n := a.Stats().Refused(FrameStale); n != 2 {
+		t.Errorf("%d frames dropped, want 2", n)
 	}
 }
 

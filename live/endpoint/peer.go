@@ -23,6 +23,10 @@ const (
 	// what does not fit is dropped.
 	UrgentOutboxMax = 512
 	BulkOutboxMax   = 4096
+	// bulkAgeMax is how long a frame that is not urgent may wait for a slow
+	// connection: then a shred has been asked for elsewhere and an answer is
+	// taken for lost, and both would only delay what is behind them.
+	bulkAgeMax = time.Second
 	// PeersMax bounds the peers that are dialed or connected.
 	PeersMax = 4096
 	// batchMax is where a batch of frames is closed.
@@ -36,8 +40,8 @@ const (
 // endpoint's table.
 type peer struct {
 	key    ledger.Pubkey
-	urgent chan []byte
-	bulk   chan []byte
+	urgent chan queued
+	bulk   chan queued
 	gone   chan struct{} // closed when the peer leaves the table
 
 	dialing sync.Mutex // held while one goroutine dials
@@ -47,6 +51,12 @@ type peer struct {
 	conns    []*quic.Conn   // newest last
 	redialAt time.Time
 	backoff  time.Duration
+}
+
+// queued is a frame that waits since a time.
+type queued struct {
+	frame []byte
+	since time.Time
 }
 
 // Send queues a frame for a peer and tells whether it was taken. Urgent
@@ -65,7 +75,7 @@ func (e *Endpoint) Send(to ledger.Pubkey, frame []byte, urgent bool) bool {
 		queue = p.urgent
 	}
 	select {
-	case queue <- frame:
+	case queue <- queued{frame, time.Now()}:
 		return true
 	default:
 		e.stats.refuse(OutboxFull)
@@ -101,8 +111,8 @@ func (e *Endpoint) addPeer(key ledger.Pubkey) *peer {
 	}
 	p := &peer{
 		key:    key,
-		urgent: make(chan []byte, UrgentOutboxMax),
-		bulk:   make(chan []byte, BulkOutboxMax),
+		urgent: make(chan queued, UrgentOutboxMax),
+		bulk:   make(chan queued, BulkOutboxMax),
 		gone:   make(chan struct{}),
 	}
 	e.peers[key] = p
@@ -274,28 +284,39 @@ func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
 }
 
 // write sends what comes through one of a peer's queues, in batches.
-func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan []byte, urgency int8) {
+func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urgency int8) {
 	var batch []byte
 	for {
-		var frame []byte
+		var next queued
 		select {
-		case frame = <-queue:
+		case next = <-queue:
 		case <-p.gone:
 			return
 		case <-ctx.Done():
 			return
 		}
-		frames := uint64(1)
-		batch = appendFrame(batch[:0], frame)
+		now, frames := time.Now(), uint64(0)
+		add := func(q queued) {
+			if queue == p.bulk && now.Sub(q.since) > e.bulkAge {
+				e.stats.refuse(FrameStale)
+				return
+			}
+			batch = appendFrame(batch, q.frame)
+			frames++
+		}
+		batch = batch[:0]
+		add(next)
 	fill:
 		for len(batch) < batchMax {
 			select {
-			case frame = <-queue:
-				batch = appendFrame(batch, frame)
-				frames++
+			case next = <-queue:
+				add(next)
 			default:
 				break fill
 			}
+		}
+		if frames == 0 {
+			continue
 		}
 		conn := e.connection(ctx, p)
 		if conn == nil {

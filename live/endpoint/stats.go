@@ -8,6 +8,7 @@ type Reason uint8
 // Reasons for which traffic is dropped or refused.
 const (
 	OutboxFull       Reason = iota // a peer's outbox was full
+	FrameStale                     // waited too long in an outbox
 	Unreachable                    // no connection to the peer, and dialing it failed
 	UnknownPeer                    // no address and no connection
 	PeersFull                      // the table of peers is full
@@ -25,7 +26,7 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	"outbox full", "unreachable", "unknown peer", "peers full", "write failed",
+	"outbox full", "stale", "unreachable", "unknown peer", "peers full", "write failed",
 	"frame too long", "stream cut", "too many frames", "too many of one key",
 	"too many of one address", "too many in all", "bad identity", "bad transaction",
 	"pruned",

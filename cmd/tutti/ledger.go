@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tutti/bank"
 	"tutti/cluster"
 	"tutti/cmd/tutti/replay"
 	"tutti/ledger"
 	"tutti/live/store"
-	"tutti/shred"
 )
 
 func newLedgerCommand() *cobra.Command {
@@ -75,11 +75,11 @@ func verifyLedger(out io.Writer, dir string, hashes bool) (err error) {
 		return err
 	}
 	if hashes {
-		r.OnExecuted = func(ref ledger.BlockRef, hash ledger.Hash) {
-			fmt.Fprintf(out, "%d %v %v\n", ref.Slot, ref.ID, hash)
+		r.OnExecuted = func(x *bank.Result) {
+			fmt.Fprintf(out, "%d %v %v\n", x.Ref.Slot, x.Ref.ID, x.BankHash)
 		}
 	}
-	err = eachSlot(s, r.Slot)
+	err = r.Store(s)
 	report := r.Report()
 	if err != nil {
 		return fmt.Errorf("%s does not verify: %w", dir, err)
@@ -90,32 +90,6 @@ func verifyLedger(out io.Writer, dir string, hashes bool) (err error) {
 	fmt.Fprintf(out, "votes compared %d, differing %d\n", report.Votes, report.Differ)
 	fmt.Fprintf(out, "slot %d BankHash %v\n", report.Last.Slot, report.BankHash)
 	return nil
-}
-
-// eachSlot gives the sets of one slot after the other.
-func eachSlot(s *store.Store, do func(ledger.Slot, []*shred.Set) error) error {
-	var sets []*shred.Set
-	var slot ledger.Slot
-	for e, err := range s.Entries(0, math.MaxUint64) {
-		if err != nil {
-			return fmt.Errorf("slot %d: %w", e.Slot, err)
-		}
-		if e.Slot != slot {
-			if err := do(slot, sets); err != nil {
-				return err
-			}
-			slot, sets = e.Slot, nil
-		}
-		if e.Kind != store.KindSet {
-			continue
-		}
-		set, err := e.Set()
-		if err != nil {
-			return fmt.Errorf("slot %d: %v, FEC set %d: %w", e.Slot, e.Key, e.Index/shred.SetData, err)
-		}
-		sets = append(sets, set)
-	}
-	return do(slot, sets)
 }
 
 func newLedgerBoundsCommand(dir *string) *cobra.Command {

@@ -7,6 +7,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"tutti/bank"
@@ -14,6 +15,7 @@ import (
 	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
+	"tutti/live/store"
 	"tutti/shred"
 	"tutti/validator"
 )
@@ -27,8 +29,9 @@ type Report struct {
 	// Votes are those whose BankHash could be compared; Differ of them report
 	// another one than the replay computed.
 	Votes, Differ int
-	// Incomplete are blocks at the ends of forks that cannot be executed,
-	// because the ledger lacks a UserBlock or a block is not whole.
+	// Incomplete are blocks that cannot be executed, because the ledger lacks
+	// a UserBlock of them or of an ancestor, or a block is not whole: at the
+	// ends of forks, and on forks that were abandoned.
 	Incomplete int
 	// Last is the newest executed block, BankHash its hash.
 	Last     ledger.BlockRef
@@ -49,10 +52,19 @@ type Replay struct {
 	users map[ledger.SlotKey][]*shred.Set
 	// pending are votes whose BankHash is not computed yet.
 	pending []pendingVote
-	stuck   map[ledger.BlockRef]error // why a valid block cannot be executed
+	stuck   map[ledger.BlockRef]*stuckBlock
 	report  Report
-	// OnExecuted, if set, is told of every executed block.
-	OnExecuted func(ledger.BlockRef, ledger.Hash)
+	// OnExecuted, if set, gets the result of every executed block.
+	OnExecuted func(*bank.Result)
+}
+
+// stuckBlock is a valid block that cannot be executed.
+type stuckBlock struct {
+	parent ledger.BlockRef
+	why    error
+	// voters are the accounts that voted for it or for a descendant.
+	voters map[ledger.Pubkey]bool
+	stake  ledger.Lamports
 }
 
 type pendingVote struct {
@@ -70,7 +82,7 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	r := &Replay{
 		genesis: g, schedule: cluster.NewSchedule(g), bank: b,
 		verifier: sigverify.NewVerifier(g.Params.SignatureRule),
-		users:    make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]error),
+		users:    make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]*stuckBlock),
 	}
 	r.epochs = consensus.NewEpochs(r.schedule)
 	r.rules = &validator.Rules{Params: &g.Params, Stakes: r.epochs.At, Signed: g.Params.SignatureRule.VerifyTransaction}
@@ -81,6 +93,32 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	root.Ballots = consensus.NewBallots(r.epochs.At(0))
 	r.forks = validator.NewForks(&g.Params, root)
 	return r, nil
+}
+
+// Store takes everything that a ledger has stored.
+func (r *Replay) Store(s *store.Store) error {
+	var sets []*shred.Set
+	var slot ledger.Slot
+	for e, err := range s.Entries(0, math.MaxUint64) {
+		if err != nil {
+			return fmt.Errorf("slot %d: %w", e.Slot, err)
+		}
+		if e.Slot != slot {
+			if err := r.Slot(slot, sets); err != nil {
+				return err
+			}
+			slot, sets = e.Slot, nil
+		}
+		if e.Kind != store.KindSet {
+			continue
+		}
+		set, err := e.Set()
+		if err != nil {
+			return fmt.Errorf("slot %d: %v, FEC set %d: %w", e.Slot, e.Key, e.Index/shred.SetData, err)
+		}
+		sets = append(sets, set)
+	}
+	return r.Slot(slot, sets)
 }
 
 // userSlotsKept is for how many slots UserBlocks are kept that a later block
@@ -216,6 +254,9 @@ func (r *Replay) check(slot ledger.Slot, parent *validator.Block, chain []*shred
 		if voted == nil {
 			continue
 		}
+		if err := r.support(voted.BlockRef, v.Vote.Account); err != nil {
+			return nil, err
+		}
 		if at := voted.Ancestor(v.Vote.BankSlot); at != nil && at.Slot == v.Vote.BankSlot {
 			r.pending = append(r.pending, pendingVote{v.Vote.Account, at, v.Vote.BankHash})
 		}
@@ -223,18 +264,43 @@ func (r *Replay) check(slot ledger.Slot, parent *validator.Block, chain []*shred
 	return b, nil
 }
 
-// execute runs a block whose parent was executed. A block whose UserBlocks
-// are not here is only a failure once another block builds on it.
+// support counts a vote for the blocks that cannot be executed, the voted one
+// and its ancestors. The nodes abandon a fork whose UserBlocks they lack, and
+// so may a ledger; it is a failure if more than two thirds of the stake voted
+// for it.
+func (r *Replay) support(voted ledger.BlockRef, account ledger.Pubkey) error {
+	for at := r.stuck[voted]; at != nil; voted, at = at.parent, r.stuck[at.parent] {
+		if at.voters[account] {
+			return nil
+		}
+		stakes := r.epochs.At(voted.Slot)
+		at.voters[account] = true
+		at.stake += stakes.Of(account)
+		if 3*at.stake > 2*stakes.Total() {
+			return fmt.Errorf("%v is confirmed and cannot be executed: %w", voted, at.why)
+		}
+	}
+	return nil
+}
+
+// stick notes that a block cannot be executed.
+func (r *Replay) stick(b *validator.Block, why error) {
+	r.stuck[b.BlockRef] = &stuckBlock{parent: b.Parent.BlockRef, why: why, voters: map[ledger.Pubkey]bool{}}
+	r.report.Incomplete++
+}
+
+// execute runs a block, if its UserBlocks are here and its parent was
+// executed.
 func (r *Replay) execute(b *validator.Block) error {
-	if err := r.stuck[b.Parent.BlockRef]; err != nil {
-		return fmt.Errorf("block %v builds on %v, which cannot be executed: %w", b.BlockRef, b.Parent.BlockRef, err)
+	if parent := r.stuck[b.Parent.BlockRef]; parent != nil {
+		r.stick(b, parent.why)
+		return nil
 	}
 	job := &bank.Block{Ref: b.BlockRef, Parent: b.Parent.BlockRef, LastPoH: b.LastPoH}
 	for _, named := range b.Named {
 		recorded, err := r.userBlock(b, named)
 		if err != nil {
-			r.stuck[b.BlockRef] = fmt.Errorf("UserBlock %v: %w", named.Ref, err)
-			r.report.Incomplete++
+			r.stick(b, fmt.Errorf("UserBlock %v: %w", named.Ref, err))
 			return nil
 		}
 		job.UserBlocks = append(job.UserBlocks, recorded)
@@ -256,7 +322,7 @@ func (r *Replay) execute(b *validator.Block) error {
 	}
 	r.report.Last, r.report.BankHash = b.BlockRef, b.BankHash
 	if r.OnExecuted != nil {
-		r.OnExecuted(b.BlockRef, b.BankHash)
+		r.OnExecuted(result)
 	}
 	return r.compare()
 }

@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night twins sim-twice kill clean
+.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night twins sim-twice kill cut clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -81,6 +81,11 @@ FAULTS = bin/tutti devnet faults --reset --ledger devnet-ledger $(if $(SEED),--s
 kill: build ## kill validators of a devnet $KILLS times and check all that they say; SEED=n again
 	$(FAULTS) --kill $(KILLS) --pause 3 --kill-two 2 --kill-all 2
 	$(FAULTS) --kill 2 --control
+
+CUT ?= 60s
+cut: build ## cut 3 validators of 10 off for $CUT and see them come back; needs root, else it is skipped
+	@$(FAULTS) --validators 10 --load 20 --cut 3 --for $(CUT); status=$$?; \
+	if [ $$status = 2 ]; then echo "cut: skipped"; status=0; fi; exit $$status
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

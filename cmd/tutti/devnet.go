@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -42,8 +43,15 @@ func devnetFlags(flags *pflag.FlagSet, o *devnet.Options) {
 	flags.IntVar(&o.RPCPort, "rpc-port", 0, "first validator's port for JSON-RPC, the next one for WebSocket (default 8899 or the next free one)")
 	flags.StringVar(&o.Summary, "summary", "", "write a summary as JSON to this file")
 	flags.Float64Var(&o.Drop, "drop", 0, "share of the messages between validators to lose on purpose")
+	flags.DurationVar(&o.Links.Latency, "latency", 0, "delay all packets between validators by so much (needs root, as the next three)")
+	flags.DurationVar(&o.Links.Jitter, "jitter", 0, "delay them by up to so much more, at random")
+	flags.Float64Var(&o.Links.Loss, "loss", 0, "share of these packets to lose")
+	flags.Float64Var(&o.Links.Bandwidth, "bandwidth", 0, "bytes per second from one validator to another (default: no limit)")
 	flags.Uint64Var(&o.LimitLedgerSize, "limit-ledger-size", 0, "shreds that each validator keeps (default 10000000)")
 }
+
+// killsDefault is for a run that names no fault.
+const killsDefault = 50
 
 // newFaultsCommand runs a devnet whose validators are killed.
 func newFaultsCommand() *cobra.Command {
@@ -51,14 +59,18 @@ func newFaultsCommand() *cobra.Command {
 	var params paramFlags
 	c := &cobra.Command{
 		Use:   "faults",
-		Short: "Kill and pause validators of a devnet, and check what all say",
+		Short: "Kill, pause and cut off validators of a devnet, and check what all say",
 		Long: "Run a devnet, kill and pause its validators at random moments, start them again on their\n" +
-			"ledgers, and check all the time that none contradicts its votes, that all compute the same,\n" +
-			"that nothing confirmed is lost, and that the others go on. The same seed makes the same choices.",
+			"ledgers, or cut some off from the others for a while, and check all the time that none\n" +
+			"contradicts its votes, that all compute the same, that nothing confirmed is lost, and that\n" +
+			"the others go on. The same seed makes the same choices.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("seed") {
 				o.Faults.Seed = rand.Uint64()
+			}
+			if o.Faults.None() {
+				o.Faults.Kills = killsDefault
 			}
 			return runDevnet(c, &o, &params)
 		},
@@ -66,10 +78,13 @@ func newFaultsCommand() *cobra.Command {
 	flags := c.Flags()
 	devnetFlags(flags, &o)
 	flags.IntVar(&o.Load, "load", 200, "transfers to send per second")
-	flags.IntVar(&o.Faults.Kills, "kill", 50, "times to kill one validator, with signal 9; it is down for 2 to 8 seconds")
+	flags.IntVar(&o.Faults.Kills, "kill", 0, "times to kill one validator, with signal 9; it is down for 2 to 8 seconds (default 50 if there is no other fault)")
 	flags.IntVar(&o.Faults.Pauses, "pause", 0, "times to stop one validator for 10 seconds, with SIGSTOP")
 	flags.IntVar(&o.Faults.Pairs, "kill-two", 0, "times to kill two validators at once")
 	flags.IntVar(&o.Faults.Alls, "kill-all", 0, "times to kill all validators at once")
+	flags.IntVar(&o.Faults.Cut, "cut", 0, "validators to cut off from the others, once (needs root)")
+	flags.DurationVar(&o.Faults.CutTime, "for", time.Minute, "how long to cut them off")
+	flags.BoolVar(&o.Faults.OneWay, "one-way", false, "those that are cut off hear the others, and are not heard")
 	flags.Uint64Var(&o.Faults.Seed, "seed", 0, "seed of all choices (default: a random one, which is shown)")
 	flags.BoolVar(&o.Faults.Control, "control", false, "check the checks: killed validators lose their towers, and it is an error if nothing is found wrong")
 	params.register(flags)

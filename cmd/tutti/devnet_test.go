@@ -175,3 +175,28 @@ func TestFaults(t *testing.T) {
 		t.Errorf("control: %v\n%s", err, out)
 	}
 }
+
+// TestCut cuts a validator of four off from the others, by their network: they
+// go on, and it comes back. It is skipped where the machine allows no network
+// namespaces.
+func TestCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs for half a minute")
+	}
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "devnet", "faults", "--ledger", filepath.Join(t.TempDir(), "dev"), "--load", "20", "--cut", "1", "--for", "4s",
+		"--latency", "5ms", "--jitter", "5ms", "--loss", "0.01", "--bandwidth", "1e8")
+	cmd.Args[0] = "tutti" // TestMain runs the command of that name
+	b, err := cmd.CombinedOutput()
+	out := string(b)
+	if strings.Contains(out, "cannot have a network of their own") {
+		t.Skip(out)
+	}
+	wrong, slow := strings.Contains(out, "\nWrong: "), strings.Contains(out, "\nSlow: ")
+	if wrong || err != nil && !slow || !strings.Contains(out, "vote with the others") || !strings.Contains(out, "\nLedgers: 4, ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -37,14 +37,24 @@ type audit struct {
 	unlinked  []blockRef
 	chain     []blockRef
 	hashes    map[blockRef]string
-	executed  []blockRef // newest, by node
+	executed  []blockRef    // newest, by node
+	roots     []ledger.Slot // newest, by node
 	top       ledger.Slot
 	lost      uint64 // events that were not read
+
+	// promised are transactions that were called confirmed. Those up to
+	// concludedAt must be in every ledger, at or below the block concluded.
+	promised    []promise
+	concludedAt int64
+	concluded   blockRef
 
 	// down are the nodes that are, and those that are up again and have not
 	// voted yet. stuck is set from the moment at which too few nodes are up
 	// until a block is confirmed again.
-	down    []bool
+	down []bool
+	// severed are the nodes that no vote reaches from other nodes, by number,
+	// with the newest slot that they may call confirmed.
+	severed map[int]ledger.Slot
 	since   int64 // when a new block was confirmed, or nodes came back last
 	stuck   bool
 	halted  ledger.Slot // newest slot that can be confirmed while too few are up, 0 if enough are
@@ -65,7 +75,8 @@ func newAudit(g *cluster.Genesis) *audit {
 		genesis: g, schedule: cluster.NewSchedule(g),
 		votes:     votes{blocks: tree{}, voters: map[string][]*vote{}},
 		confirmed: map[ledger.Slot]blockRef{}, hashes: map[blockRef]string{},
-		executed: make([]blockRef, len(g.Validators)), down: make([]bool, len(g.Validators)),
+		executed: make([]blockRef, len(g.Validators)), roots: make([]ledger.Slot, len(g.Validators)),
+		down: make([]bool, len(g.Validators)), severed: map[int]ledger.Slot{},
 	}
 }
 
@@ -99,6 +110,8 @@ func (a *audit) take(node int, e *load.Event) {
 		}
 		a.hashes[ref] = e.BankHash
 		a.executed[node] = ref
+	case "rooted":
+		a.roots[node] = max(a.roots[node], e.Slot)
 	case "mismatch":
 		a.violated("%s has another BankHash of slot %d than %.8s, who says %.8s", nodeName(node), e.Slot, e.Voter, e.Other)
 	case "equivocated":
@@ -112,6 +125,9 @@ func (a *audit) take(node int, e *load.Event) {
 
 // confirm takes in that a node calls a block confirmed.
 func (a *audit) confirm(node int, b blockRef, at int64) {
+	if limit, ok := a.severed[node]; ok && b.slot > limit {
+		a.violated("%s calls %v confirmed while it is cut off", nodeName(node), b)
+	}
 	if old, ok := a.confirmed[b.slot]; ok {
 		if old != b {
 			a.violated("%s calls %v confirmed, and %v was", nodeName(node), b, old)
@@ -176,8 +192,40 @@ func (a *audit) goDown(nodes []int, at int64) {
 	}
 }
 
-// comeUp says that the nodes are being started.
+// sever says that nodes whose stake cannot confirm a block were cut off from
+// the others at a time.
+func (a *audit) sever(nodes []int, at int64) {
+	var among, total ledger.Lamports
+	for i, v := range a.genesis.Validators {
+		total += v.Stake
+		if slices.Contains(nodes, i) {
+			among += v.Stake
+		}
+	}
+	for _, i := range nodes {
+		if 3*among <= 2*total {
+			a.severed[i] = a.slotAt(at) + 1 // as above
+		}
+	}
+}
+
+// agrees tells whether an account has voted for a confirmed block above a
+// slot.
+func (a *audit) agrees(account string, slot ledger.Slot) bool {
+	for _, v := range slices.Backward(a.votes.voters[account]) {
+		if v.block.slot <= slot {
+			break
+		}
+		if a.confirmed[v.block.slot] == v.block {
+			return true
+		}
+	}
+	return false
+}
+
+// comeUp says that the nodes are being started, or connected again.
 func (a *audit) comeUp(at int64) {
+	clear(a.severed)
 	if a.halted > 0 {
 		a.halted, a.since = 0, at
 	}
@@ -235,19 +283,26 @@ func (a *audit) link(b blockRef) bool {
 // kept tells whether every node has executed the newest block of the chain up
 // to a slot, or a descendant of it: nothing confirmed up to there is lost.
 func (a *audit) kept(slot ledger.Slot) (missing string) {
-	i := len(a.chain) - 1
-	for i >= 0 && a.chain[i].slot > slot {
-		i--
-	}
-	if i < 0 {
+	b, ok := a.newest(slot)
+	if !ok {
 		return "no block is confirmed"
 	}
 	for node, e := range a.executed {
-		if at, known := a.votes.blocks.at(e, a.chain[i].slot); !known || at != a.chain[i] {
-			return fmt.Sprintf("%s has executed %v, which does not follow the confirmed %v", nodeName(node), e, a.chain[i])
+		if at, known := a.votes.blocks.at(e, b.slot); !known || at != b {
+			return fmt.Sprintf("%s has executed %v, which does not follow the confirmed %v", nodeName(node), e, b)
 		}
 	}
 	return ""
+}
+
+// newest returns the newest block of the chain up to a slot.
+func (a *audit) newest(slot ledger.Slot) (b blockRef, ok bool) {
+	for _, b := range slices.Backward(a.chain) {
+		if b.slot <= slot {
+			return b, true
+		}
+	}
+	return blockRef{}, false
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -139,5 +140,83 @@ func TestAuditOfGaps(t *testing.T) {
 	a.wants(t, "too few", "no block is confirmed for 8s before 70/x")
 	if confirmed, slots := a.share(a.at(45), a.at(56)); confirmed != 1 || slots != 10 {
 		t.Errorf("%d of %d slots", confirmed, slots)
+	}
+}
+
+// TestAuditOfCuts: a minority that is cut off can confirm nothing new, and
+// agrees with the others once it votes for what they confirm.
+func TestAuditOfCuts(t *testing.T) {
+	genesis, a1, a4, a6 := blockRef{0, "genesis"}, blockRef{1, "a1"}, blockRef{4, "a4"}, blockRef{6, "a6"}
+	a := newTestAudit(t)
+	a.hold(0, a1, genesis)
+	a.sever([]int{3}, a.at(2))
+	a.hold(0, a4, a1)
+	a.wants(t)
+	a.hold(3, a4, a1)
+	a.wants(t, "v3 calls 4/a4 confirmed while it is cut off")
+
+	a = newTestAudit(t)
+	a.sever([]int{1, 2, 3}, a.at(2))
+	a.hold(3, a4, a1) // three of four can
+	a.wants(t)
+	a.sever([]int{3}, a.at(2))
+	a.comeUp(a.at(5))
+	a.hold(3, a6, a4)
+	a.wants(t)
+
+	account := "voter"
+	for _, x := range []struct {
+		block  blockRef
+		agrees bool
+	}{{a4, false}, {blockRef{5, "b5"}, false}, {a6, true}} {
+		e := a.event("vote", x.block)
+		e.Voter, e.Lockouts = account, [][2]uint64{{uint64(x.block.slot), 1}}
+		a.take(0, e)
+		if got := a.agrees(account, 4); got != x.agrees {
+			t.Errorf("after a vote for %v agrees is %v", x.block, got)
+		}
+	}
+}
+
+// TestAuditOfLedgers holds replayed ledgers against what was said.
+func TestAuditOfLedgers(t *testing.T) {
+	genesis, a1, a2, b2 := blockRef{0, "genesis"}, blockRef{1, "a1"}, blockRef{2, "a2"}, blockRef{2, "b2"}
+	a := newTestAudit(t)
+	a.hold(0, a1, genesis)
+	a.hold(0, a2, a1)
+	a.settle()
+	a.concluded, a.concludedAt = a2, 100
+	a.conclude(&load.Fate{ID: 7, Confirmed: 100, Ending: load.OK})
+	a.conclude(&load.Fate{ID: 8, Confirmed: 100, Ending: load.Unpayable}) // has its reason
+	a.conclude(&load.Fate{ID: 9, Ending: load.Unrecorded})
+	a.conclude(&load.Fate{ID: 10, Confirmed: 101, Ending: load.Unexecuted}) // too late to tell
+	if n := a.promises(); n != 1 {
+		t.Errorf("%d transactions must be there", n)
+	}
+	good := func() map[blockRef]replayed {
+		return map[blockRef]replayed{
+			a1: {genesis, "hash of a1", []load.TxID{7}}, a2: {a1, "hash of a2", nil}, b2: {a1, "hash of b2", nil},
+		}
+	}
+	for _, c := range []struct {
+		name, want string
+		change     func(map[blockRef]replayed)
+	}{
+		{"good", "", func(map[blockRef]replayed) {}},
+		{"lacks the newest", "2/a2 was confirmed, and is not on the fork", func(x map[blockRef]replayed) { delete(x, a2) }},
+		{"lacks one below", "1/a1 was confirmed, and is not on the fork", func(x map[blockRef]replayed) { delete(x, a1) }},
+		{"other fork", "1/a1 was confirmed, and is not on the fork", func(x map[blockRef]replayed) {
+			x[a2] = replayed{blockRef{1, "b1"}, "hash of a2", nil}
+		}},
+		{"other hash", "2/a2 has BankHash other, and nodes said hash of", func(x map[blockRef]replayed) { x[a2] = replayed{a1, "other", nil} }},
+		{"transaction on a lost fork", "transaction 7 was called confirmed, and is not there", func(x map[blockRef]replayed) {
+			x[a1], x[b2] = replayed{genesis, "hash of a1", nil}, replayed{a1, "hash of b2", []load.TxID{7}}
+		}},
+	} {
+		blocks := good()
+		c.change(blocks)
+		if err := a.holds(blocks); fmt.Sprint(err) != "<nil>" && c.want == "" || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
 	}
 }

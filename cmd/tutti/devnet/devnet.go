@@ -20,6 +20,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/netswitch"
 	"tutti/ledger"
 	"tutti/rpc"
 )
@@ -46,6 +47,10 @@ type Options struct {
 	// loses on purpose.
 	Drop            float64
 	LimitLedgerSize uint64
+	// Links is how frames fare between any two validators. Unless it is zero
+	// and no fault cuts validators off, each stands in a network namespace of
+	// its own, which needs Linux and root.
+	Links netswitch.Link
 	// Faults is what happens to the validators, nil for nothing. The run ends
 	// with them.
 	Faults *Faults
@@ -82,6 +87,11 @@ func setup(format string, args ...any) error {
 	return &SetupError{fmt.Errorf(format, args...)}
 }
 
+// network tells whether the validators need a network of their own.
+func (o *Options) network() bool {
+	return o.Links != netswitch.Link{} || o.Faults != nil && o.Faults.Cut > 0
+}
+
 func (o *Options) check() error {
 	switch {
 	case o.Validators < 1 || o.Validators > ValidatorsMax:
@@ -92,6 +102,12 @@ func (o *Options) check() error {
 		return setup("duration of %v: use a positive one, or none", o.Duration)
 	case o.Drop < 0 || o.Drop >= 1:
 		return setup("drop of %v: use a share from 0 to less than 1", o.Drop)
+	case o.Links.Latency < 0 || o.Links.Jitter < 0 || o.Links.Bandwidth < 0:
+		return setup("latency of %v, jitter of %v, bandwidth of %v: use positive ones, or none", o.Links.Latency, o.Links.Jitter, o.Links.Bandwidth)
+	case o.Links.Loss < 0 || o.Links.Loss >= 1:
+		return setup("loss of %v: use a share from 0 to less than 1", o.Links.Loss)
+	case o.Faults != nil && (o.Faults.Cut < 0 || o.Faults.Cut >= o.Validators):
+		return setup("%d validators cut off of %d: use fewer than there are", o.Faults.Cut, o.Validators)
 	case o.RPCPort < 0 || o.RPCPort >= 1<<16-1:
 		return setup("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
 	}
@@ -106,24 +122,32 @@ func (o *Options) check() error {
 
 // Run runs a devnet until the duration is over or ctx is done, which is no
 // error. A *SetupError says that it cannot start as asked.
-func Run(ctx context.Context, o Options, out io.Writer) error {
+func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
+	}
+	var n *network
+	if o.network() {
+		if n, err = newNetwork(o.Validators, o.Links); err != nil {
+			return setup("validators cannot have a network of their own: %w", err)
+		}
+		defer func() { err = errors.Join(err, n.close()) }()
 	}
 	f, err := openFolder(&o)
 	if err != nil {
 		return err
 	}
-	nodes, err := plan(f, &o)
+	nodes, err := plan(f, &o, n)
 	if err != nil {
 		return err
 	}
 	r := &run{
-		options: &o, folder: f, nodes: nodes, tracker: load.NewTracker(len(nodes)),
+		options: &o, folder: f, nodes: nodes, network: n, tracker: load.NewTracker(len(nodes)),
 		display: newDisplay(out), failed: make(chan error, len(nodes)),
 	}
 	if o.Faults != nil {
 		r.audit = newAudit(f.genesis)
+		r.tracker.Concluded = r.audit.conclude
 	}
 	return r.run(ctx)
 }
@@ -133,6 +157,7 @@ type run struct {
 	options *Options
 	folder  *folder
 	nodes   []*validator
+	network *network // nil if the validators share this process'
 	admins  []*load.Admin
 	display *display
 	failed  chan error // validators that ended by themselves
@@ -179,6 +204,10 @@ func (r *run) run(ctx context.Context) (err error) {
 	}
 	over()
 	stop(r.nodes)
+	if r.audit != nil {
+		r.verifyLedgers(ctx)
+		r.ended = append(r.ended, r.verdict())
+	}
 	r.display.say("")
 	summary.print(r.display.out)
 	if r.options.Summary != "" {
@@ -369,8 +398,11 @@ func (r *run) await(ctx context.Context, most time.Duration, is func() bool) boo
 
 // blockhash gets one from the first validator that has one.
 func (r *run) blockhash(ctx context.Context) (h ledger.Hash, err error) {
-	for _, v := range r.nodes {
-		if v.ended() {
+	for i, v := range r.nodes {
+		r.mu.Lock()
+		down := r.audit != nil && r.audit.down[i]
+		r.mu.Unlock()
+		if down || v.ended() {
 			continue
 		}
 		if h, err = load.LatestBlockhash(ctx, v.url()); err == nil {

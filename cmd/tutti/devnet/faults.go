@@ -27,12 +27,20 @@ type Faults struct {
 	Pauses int
 	// Pairs are kills of two validators at once, and Alls of all.
 	Pairs, Alls int
+	// Cut is how many validators are cut off from the others, once, for
+	// CutTime; 0 for none. One way, they hear the others but are not heard.
+	Cut     int
+	CutTime time.Duration
+	OneWay  bool
 	// Seed decides which validators, when and for how long.
 	Seed uint64
 	// Control has killed validators lose their towers and start without. Run
 	// then fails unless the checks notice.
 	Control bool
 }
+
+// None tells whether there is nothing to bear.
+func (f *Faults) None() bool { return f.Kills+f.Pauses+f.Pairs+f.Alls+f.Cut == 0 }
 
 const (
 	waitMax          = 4 * time.Second // before a fault
@@ -42,13 +50,26 @@ const (
 	// vote, and from then to the next confirmed block.
 	recoverTime = 30 * time.Second
 	settleTime  = time.Minute
+	// rejoinTime bounds the time from the end of a cut until those that were
+	// cut off vote and root with the others. Before it they voted among
+	// themselves, up to 8 votes deep: those lock them for 256 slots.
+	rejoinTime = 3 * time.Minute
+)
+
+// kind is what happens to a fault's validators.
+type kind int
+
+const (
+	kill kind = iota
+	pause
+	cut
 )
 
 // fault is one fault of a run.
 type fault struct {
 	name  string
+	kind  kind
 	nodes []int
-	pause bool
 	wait  time.Duration // before it
 	down  time.Duration
 }
@@ -56,25 +77,29 @@ type fault struct {
 // plan decides on all faults.
 func (f *Faults) plan(nodes int) (faults []fault) {
 	rng := rand.New(rand.NewPCG(f.Seed, 0))
-	for _, kind := range []struct {
+	for _, k := range []struct {
 		name         string
+		kind         kind
 		count, nodes int
-		pause        bool
 	}{
-		{"kill", f.Kills, 1, false},
-		{"pause", f.Pauses, 1, true},
-		{"kill of two", f.Pairs, 2, false},
-		{"kill of all", f.Alls, nodes, false},
+		{"kill", kill, f.Kills, 1},
+		{"pause", pause, f.Pauses, 1},
+		{"kill of two", kill, f.Pairs, 2},
+		{"kill of all", kill, f.Alls, nodes},
+		{"cut", cut, min(f.Cut, 1), f.Cut},
 	} {
-		for range kind.count {
+		for range k.count {
 			x := fault{
-				name: kind.name, pause: kind.pause,
-				nodes: rng.Perm(nodes)[:min(kind.nodes, nodes)],
+				name: k.name, kind: k.kind,
+				nodes: rng.Perm(nodes)[:min(k.nodes, nodes)],
 				wait:  time.Duration(rng.Int64N(int64(waitMax))),
 				down:  downMin + time.Duration(rng.Int64N(int64(downMax-downMin))),
 			}
-			if x.pause {
+			switch x.kind {
+			case pause:
 				x.down = pauseTime
+			case cut:
+				x.down = f.CutTime
 			}
 			faults = append(faults, x)
 		}
@@ -93,7 +118,7 @@ func (r *run) faulty(ctx context.Context) error {
 		x := &faults[i]
 		c, s, err := r.bear(ctx, x, fmt.Sprintf("%d/%d", i+1, len(faults)))
 		if err != nil {
-			return errors.Join(err, r.verdict())
+			return err
 		}
 		if len(x.nodes) == 1 {
 			confirmed, slots = confirmed+c, slots+s
@@ -101,14 +126,17 @@ func (r *run) faulty(ctx context.Context) error {
 	}
 	r.conclude(ctx)
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	a := r.audit
 	if 100*confirmed < shareMin*slots {
 		a.slow = append(a.slow, fmt.Sprintf("only %d of %d slots are confirmed while one node is down", confirmed, slots))
 	}
-	r.display.say("Slots confirmed while one node is down: %d of %d; longest time without: %v", confirmed, slots, round(a.longest))
+	if slots > 0 {
+		r.display.say("Slots confirmed while one node is down: %d of %d", confirmed, slots)
+	}
+	r.display.say("Longest time without a confirmed block: %v", round(a.longest))
 	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.votes.count(), len(a.hashes), a.lost)
-	r.mu.Unlock()
-	return r.verdict()
+	return nil
 }
 
 // verdict is an error if the checks found anything wrong or the cluster too
@@ -142,6 +170,9 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	from := time.Now().UnixNano()
 	before := r.audit.slotAt(from)
 	r.audit.goDown(x.nodes, from)
+	if x.kind == cut && !r.options.Faults.OneWay {
+		r.audit.sever(x.nodes, from)
+	}
 	r.mu.Unlock()
 	release, err := r.takeDown(x)
 	if err != nil {
@@ -149,7 +180,7 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	}
 	slept := load.Sleep(ctx, x.down)
 	release()
-	if !slept && !x.pause {
+	if !slept && x.kind == kill {
 		return 0, 0, nil
 	}
 	r.mu.Lock()
@@ -159,7 +190,12 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	if err := r.bringUp(ctx, x); err != nil || ctx.Err() != nil {
 		return 0, 0, err
 	}
-	took, err := r.recover(ctx, x, before)
+	took := ""
+	if x.kind == cut {
+		took, err = r.rejoin(ctx, x, before)
+	} else {
+		took, err = r.recover(ctx, x, before)
+	}
 	if err != nil || ctx.Err() != nil {
 		return 0, 0, err
 	}
@@ -168,31 +204,61 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 	r.audit.recovered()
 	r.audit.settle()
 	confirmed, slots = r.audit.share(from, to)
-	r.display.say("%s %s: %s down for %v, %d of %d slots confirmed, votes again after %v",
-		number, x.name, strings.Join(names, ", "), round(time.Duration(to-from)), confirmed, slots, round(took))
+	r.display.say("%s %s: %s down for %v, %d of %d slots confirmed, %s",
+		number, x.name, strings.Join(names, ", "), round(time.Duration(to-from)), confirmed, slots, took)
 	r.sayViolations()
 	return confirmed, slots, nil
 }
 
 // recover waits until a fault's nodes have voted for blocks of later slots
-// than the fault's, and another block is confirmed. It returns how long it
-// took until all had voted.
-func (r *run) recover(ctx context.Context, x *fault, slot ledger.Slot) (took time.Duration, err error) {
+// than the fault's, and another block is confirmed. It says how long it took
+// until all had voted.
+func (r *run) recover(ctx context.Context, x *fault, slot ledger.Slot) (took string, err error) {
 	start := time.Now()
 	for _, i := range x.nodes {
 		account := r.folder.genesis.Validators[i].VoteAccount.String()
 		if !r.await(ctx, recoverTime, func() bool { return r.audit.votes.last(account) > slot }) && ctx.Err() == nil {
-			return 0, fmt.Errorf("%s does not vote within %v after its %s: see %s", r.nodes[i].name, recoverTime, x.name, r.folder.node(i, logFile))
+			return "", fmt.Errorf("%s does not vote within %v after its %s: see %s", r.nodes[i].name, recoverTime, x.name, r.folder.node(i, logFile))
 		}
 	}
-	took = time.Since(start)
+	took = fmt.Sprintf("votes again after %v", round(time.Since(start)))
 	r.mu.Lock()
 	top := max(r.audit.top, r.audit.slotAt(start.UnixNano()))
 	r.mu.Unlock()
 	if !r.await(ctx, recoverTime, func() bool { return r.audit.top > top }) && ctx.Err() == nil {
-		return 0, fmt.Errorf("no block is confirmed within %v after a %s", recoverTime, x.name)
+		return "", fmt.Errorf("no block is confirmed within %v after a %s", recoverTime, x.name)
 	}
 	return took, nil
+}
+
+// rejoin waits until all that were cut off from a slot on have voted for
+// blocks of now which are confirmed, and have rooted blocks that the others
+// made since the cut. It says how long that took.
+func (r *run) rejoin(ctx context.Context, x *fault, slot ledger.Slot) (took string, err error) {
+	start := time.Now()
+	now := r.slotAt(start)
+	var votes, roots time.Duration
+	var missing []string
+	if !r.await(ctx, rejoinTime, func() bool {
+		missing = nil
+		voted, rooted := true, true
+		for _, i := range x.nodes {
+			if !r.audit.agrees(r.folder.genesis.Validators[i].VoteAccount.String(), now) {
+				voted, missing = false, append(missing, r.nodes[i].name)
+			}
+			rooted = rooted && r.audit.roots[i] > slot
+		}
+		if voted && votes == 0 {
+			votes = time.Since(start)
+		}
+		if rooted && roots == 0 {
+			roots = time.Since(start)
+		}
+		return votes > 0 && roots > 0
+	}) && ctx.Err() == nil {
+		return "", fmt.Errorf("%v after a cut not all root with the others; without a vote for their blocks: %v", rejoinTime, missing)
+	}
+	return fmt.Sprintf("all vote with the others after %v and root after %v", round(votes), round(roots)), nil
 }
 
 // takeDown stops the processes of a fault's nodes, and holds the ports of
@@ -204,10 +270,14 @@ func (r *run) takeDown(x *fault) (release func(), err error) {
 			f()
 		}
 	}
+	if x.kind == cut {
+		r.network.part(x.nodes, true, r.options.Faults.OneWay)
+		return release, nil
+	}
 	for _, i := range x.nodes {
 		p := r.nodes[i].process()
 		signal := syscall.SIGKILL
-		if x.pause {
+		if x.kind == pause {
 			signal = syscall.SIGSTOP
 		} else {
 			p.expected.Store(true)
@@ -218,7 +288,7 @@ func (r *run) takeDown(x *fault) (release func(), err error) {
 		}
 	}
 	for _, i := range x.nodes {
-		if x.pause {
+		if x.kind == pause {
 			break
 		}
 		<-r.nodes[i].process().done
@@ -234,9 +304,13 @@ func (r *run) takeDown(x *fault) (release func(), err error) {
 
 // bringUp lets a fault's nodes go on.
 func (r *run) bringUp(ctx context.Context, x *fault) error {
+	if x.kind == cut {
+		r.network.part(x.nodes, false, false)
+		return nil
+	}
 	for _, i := range x.nodes {
 		v := r.nodes[i]
-		if x.pause {
+		if x.kind == pause {
 			if err := v.process().cmd.Process.Signal(syscall.SIGCONT); err != nil {
 				return fmt.Errorf("end %s of %s: %w", x.name, v.name, err)
 			}
@@ -285,12 +359,14 @@ func (r *run) loseTower(ctx context.Context, i int) error {
 func (r *run) conclude(ctx context.Context) {
 	r.mu.Lock()
 	top := r.audit.top
+	r.audit.concludedAt = time.Now().UnixNano()
 	r.mu.Unlock()
 	kept := r.await(ctx, settleTime, func() bool {
 		return r.audit.settle() == 0 && r.audit.kept(top) == ""
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.audit.concluded, _ = r.audit.newest(top)
 	if why := r.audit.kept(top); !kept && why != "" && ctx.Err() == nil {
 		r.audit.violated("%s", why)
 	}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"tutti/cmd/tutti/netswitch"
 	"tutti/ledger"
 )
 
@@ -35,8 +36,11 @@ type validator struct {
 	name     string
 	identity ledger.Pubkey
 	quic     netip.AddrPort
-	rpc      uint16
+	rpc      netip.AddrPort // WebSocket has the next port
 	socket   string
+	// port is the way into the namespace that the process runs in, nil if it
+	// runs in this process' own.
+	port *netswitch.Port
 
 	mu   sync.Mutex
 	now  *process      // the newest one; nil before the first start
@@ -53,8 +57,10 @@ type process struct {
 	expected atomic.Bool
 }
 
-func (v *validator) url() string       { return fmt.Sprintf("http://127.0.0.1:%d", v.rpc) }
-func (v *validator) websocket() string { return fmt.Sprintf("ws://127.0.0.1:%d", v.rpc+1) }
+func (v *validator) url() string { return fmt.Sprintf("http://%v", v.rpc) }
+func (v *validator) websocket() string {
+	return fmt.Sprintf("ws://%v", netip.AddrPortFrom(v.rpc.Addr(), v.rpc.Port()+1))
+}
 
 // process returns the newest process.
 func (v *validator) process() *process {
@@ -85,22 +91,29 @@ func (v *validator) usage() (cpu time.Duration, rss uint64) {
 	return v.used + cpu, rss
 }
 
-// plan gives every validator its ports.
-func plan(f *folder, o *Options) ([]*validator, error) {
-	quic, err := freeUDP(len(f.genesis.Validators))
+// plan gives every validator its addresses.
+func plan(f *folder, o *Options, n *network) ([]*validator, error) {
+	nodes := make([]*validator, len(f.genesis.Validators))
+	for i := range nodes {
+		nodes[i] = &validator{name: nodeName(i), identity: f.genesis.Validators[i].Identity, socket: f.node(i, socketFile)}
+	}
+	if n != nil {
+		for i, v := range nodes {
+			v.port = n.ports[i]
+			v.quic, v.rpc = netip.AddrPortFrom(n.address(i), spaceQUIC), netip.AddrPortFrom(n.address(i), spaceRPC)
+		}
+		return nodes, nil
+	}
+	quic, err := freeUDP(len(nodes))
 	if err != nil {
 		return nil, setup("find free UDP ports: %w", err)
 	}
-	rpc, err := rpcPorts(o.RPCPort, len(f.genesis.Validators))
+	rpc, err := rpcPorts(o.RPCPort, len(nodes))
 	if err != nil {
 		return nil, err
 	}
-	nodes := make([]*validator, len(f.genesis.Validators))
-	for i := range nodes {
-		nodes[i] = &validator{
-			name: nodeName(i), identity: f.genesis.Validators[i].Identity,
-			quic: netip.AddrPortFrom(loopback, quic[i]), rpc: rpc[i], socket: f.node(i, socketFile),
-		}
+	for i, v := range nodes {
+		v.quic, v.rpc = netip.AddrPortFrom(loopback, quic[i]), netip.AddrPortFrom(loopback, rpc[i])
 	}
 	return nodes, nil
 }
@@ -163,13 +176,16 @@ func (v *validator) holdPorts() (release func(), err error) {
 			_ = c.Close() // nothing was written
 		}
 	}
+	if v.port != nil { // nobody else is there
+		return release, nil
+	}
 	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(v.quic))
 	if err != nil {
 		return release, fmt.Errorf("hold port of %s: %w", v.name, err)
 	}
 	held = append(held, udp)
-	for _, port := range []uint16{v.rpc, v.rpc + 1} {
-		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(loopback, port)))
+	for _, port := range []uint16{v.rpc.Port(), v.rpc.Port() + 1} {
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(v.rpc.Addr(), port)))
 		if err != nil {
 			release()
 			return release, fmt.Errorf("hold port of %s: %w", v.name, err)
@@ -184,8 +200,8 @@ func (v *validator) arguments(f *folder, o *Options, i int, entrypoints []*valid
 	args := []string{
 		"validator", "--ledger", f.node(i),
 		"--identity", f.node(i, identityFile), "--vote-account", f.node(i, voteFile),
-		"--bind-address", loopback.String(),
-		"--gossip-port", strconv.Itoa(int(v.quic.Port())), "--rpc-port", strconv.Itoa(int(v.rpc)),
+		"--bind-address", v.quic.Addr().String(), "--gossip-port", strconv.Itoa(int(v.quic.Port())),
+		"--rpc-bind-address", v.rpc.Addr().String(), "--rpc-port", strconv.Itoa(int(v.rpc.Port())),
 		"--faucet-keypair", f.dir + string(os.PathSeparator) + faucetFile,
 		"--log", f.node(i, logFile),
 	}
@@ -219,7 +235,13 @@ func (v *validator) start(args []string) (*process, error) {
 		// The process dies with the thread that started it: the thread lives as
 		// long as the process.
 		runtime.LockOSThread()
-		err := p.cmd.Start()
+		var err error
+		if v.port != nil {
+			err = v.port.Enter()
+		}
+		if err == nil {
+			err = p.cmd.Start()
+		}
 		started <- err
 		if err != nil {
 			return

@@ -149,7 +149,7 @@ func TestFaultPlan(t *testing.T) {
 	if len(killed) != 4 {
 		t.Errorf("seed %d: validators %v are killed", f.Seed, killed)
 	}
-	if rest := many[40:]; !rest[0].pause || rest[0].down != pauseTime || len(rest[1].nodes) != 2 || len(rest[2].nodes) != 4 {
+	if rest := many[40:]; rest[0].kind != pause || rest[0].down != pauseTime || len(rest[1].nodes) != 2 || len(rest[2].nodes) != 4 {
 		t.Errorf("other faults: %+v", rest)
 	}
 }

@@ -65,6 +65,7 @@ const (
 // Fate is all that is known of a transaction when it is over. Times are in
 // Unix nanoseconds; 0 means never.
 type Fate struct {
+	ID                            TxID
 	At                            int64 // when it was to be sent
 	Accepted                      bool  // a proposer had it
 	Recorded, Confirmed, Executed int64

@@ -479,7 +479,7 @@ func (t *Tracker) conclude(o *offer) {
 
 func (o *offer) fate() Fate {
 	return Fate{
-		At: o.at, Accepted: o.held || o.judged || o.recorded != 0,
+		ID: o.id, At: o.at, Accepted: o.held || o.judged || o.recorded != 0,
 		Recorded: o.recorded, Confirmed: o.confirmed, Executed: o.executed,
 		Ending: o.ending(), Reason: o.reason,
 	}

@@ -295,7 +295,7 @@ func TestTrackerTellsFates(t *testing.T) {
 		5: {Ending: Unsent},
 		6: {Ending: Unheard},
 	} {
-		want.At = at * ms
+		want.ID, want.At = TxID(at), at*ms
 		if got := fates[at]; got != want {
 			t.Errorf("number %d: %+v\nwant %+v", at, got, want)
 		}

@@ -161,6 +161,7 @@ type run struct {
 	admins  []*load.Admin
 	display *display
 	failed  chan error // validators that ended by themselves
+	memory  *memory    // from when the load begins
 	ended   []error    // what came through failed, and what faults led to
 	group   errgroup.Group
 
@@ -318,6 +319,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 
 	start := time.Now()
 	cpu := r.cpu()
+	r.memory = newMemory(len(r.nodes), start)
 	r.mu.Lock()
 	r.tracker.Begin(r.slotAt(start) + 1)
 	r.mu.Unlock()
@@ -359,6 +361,9 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 			live := r.tracker.Live()
 			r.mu.Unlock()
 			r.display.line(live)
+			if r.memory.take(time.Now(), r.resident()) {
+				r.display.say("%v", r.memory)
+			}
 		}
 	}
 	if faults != nil {
@@ -454,10 +459,19 @@ func (r *run) Unsent(id load.TxID) {
 // cpu returns the processor time of all validators that run.
 func (r *run) cpu() (sum time.Duration) {
 	for _, v := range r.nodes {
-		cpu, _ := v.usage()
+		cpu, _, _ := v.usage()
 		sum += cpu
 	}
 	return sum
+}
+
+// resident returns the resident sets of all validators, in bytes.
+func (r *run) resident() []uint64 {
+	rss := make([]uint64, len(r.nodes))
+	for i, v := range r.nodes {
+		_, _, rss[i] = v.usage()
+	}
+	return rss
 }
 
 // summary puts together what the tracker and the validators counted.
@@ -472,8 +486,15 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 		if stats, err := r.admins[i].Stats(ctx); err == nil {
 			s.add(v.name, &stats)
 		}
-		_, rss := v.usage()
+		_, rss, _ := v.usage()
 		s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
+	}
+	s.RSSByMinute = map[string][]float64{}
+	for i, minutes := range r.memory.minutes {
+		s.RSSByMinute[nodeName(i)] = minutes
+	}
+	if slope, ok := r.memory.slope(); ok {
+		s.RSSSlope = &slope
 	}
 	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
 		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)

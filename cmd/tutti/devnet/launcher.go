@@ -79,16 +79,16 @@ func (v *validator) ended() bool {
 	}
 }
 
-// usage returns the processor time of all runs of the validator, and the
-// largest resident set of the one that runs, in bytes.
-func (v *validator) usage() (cpu time.Duration, rss uint64) {
+// usage returns the processor time of all runs of the validator, and of the
+// one that runs the largest and the present resident set, in bytes.
+func (v *validator) usage() (cpu time.Duration, rssMax, rss uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	cpu, rss, err := processUsage(v.now.cmd.Process.Pid)
+	cpu, rssMax, rss, err := processUsage(v.now.cmd.Process.Pid)
 	if err != nil {
-		return v.used, 0
+		return v.used, 0, 0
 	}
-	return v.used + cpu, rss
+	return v.used + cpu, rssMax, rss
 }
 
 // plan gives every validator its addresses.

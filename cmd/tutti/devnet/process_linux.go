@@ -19,36 +19,40 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
-// processUsage returns the processor time and the largest resident set, in
-// bytes, of a running process.
-func processUsage(pid int) (cpu time.Duration, rss uint64, err error) {
+// processUsage returns the processor time of a running process, and the
+// largest and the present resident set, in bytes.
+func processUsage(pid int) (cpu time.Duration, rssMax, rss uint64, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	// The second field is a name in brackets that can hold anything; user and
 	// system time are the 12th and 13th after it.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+		return 0, 0, 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseUint(string(field), 10, 32)
 		if err != nil {
-			return 0, 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+			return 0, 0, 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
 		}
 		cpu += time.Duration(n) * clockTick
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for line := range bytes.Lines(status) {
-		if size, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
-			if _, err := fmt.Sscanf(string(size), "%d kB", &rss); err != nil {
-				return 0, 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
+		for name, into := range map[string]*uint64{"VmHWM:": &rssMax, "VmRSS:": &rss} {
+			size, ok := bytes.CutPrefix(line, []byte(name))
+			if !ok {
+				continue
+			}
+			if _, err := fmt.Sscanf(string(size), "%d kB", into); err != nil {
+				return 0, 0, 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
 			}
 		}
 	}
-	return cpu, rss << 10, nil
+	return cpu, rssMax << 10, rss << 10, nil
 }

@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench fuzz fuzz-consensus sim sim-night twins sim-twice kill cut clean
+.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,12 @@ vectors: ## check the conformance data in $TUTTI_VECTORS
 bench: ## run the benchmarks; writes benchstat text to bin/bench.txt
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./... | tee bin/bench.txt
+
+LIMITED = 'ParseTransfer|MessageHash|VerifyBatch|Advance|VerifySlot|^BenchmarkShred$$|Check|LtHashUpdate|Sequence|Save'
+limits: ## print what each stage costs beside what it must cost at least
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench $(LIMITED) -benchtime 0.3s -count 3 ./ledger/... ./poh ./shred ./bank ./live/store > bin/limits.txt
+	@$(GO) run ./internal/limits < bin/limits.txt
 
 FUZZTIME ?= 10s
 fuzz: ## run every fuzz target for $FUZZTIME

@@ -696,11 +696,13 @@ func reserialise(t *ledger.Transaction) []byte {
 func BenchmarkParseTransfer(b *testing.B) {
 	wire := transferWire()
 	b.ReportAllocs()
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		if _, err := ledger.ParseTransaction(wire); err != nil {
 			b.Fatal(err)
 		}
 	}
+	cpu.Report(b, "tx", 1)
 }
 
 func BenchmarkSanitizeTransfer(b *testing.B) {
@@ -716,7 +718,9 @@ func BenchmarkSanitizeTransfer(b *testing.B) {
 func BenchmarkMessageHash(b *testing.B) {
 	tx := parse(b, transferWire())
 	b.ReportAllocs()
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		tx.MessageHash()
 	}
+	cpu.Report(b, "tx", 1)
 }

@@ -265,9 +265,11 @@ func hashOf(t *testing.T, s string) (h ledger.Hash) {
 
 func BenchmarkAdvance(b *testing.B) {
 	c := New(ledger.Hash{}, math.MaxUint64)
+	cpu := testkit.StartCPU()
 	for b.Loop() {
-		c.Advance(1)
+		c.Advance(100)
 	}
+	cpu.Report(b, "hash", 100)
 }
 
 func BenchmarkVerifySlot(b *testing.B) {
@@ -283,9 +285,11 @@ func BenchmarkVerifySlot(b *testing.B) {
 		n, h := c.Tick()
 		entries = append(entries, entry{numHashes: n, hash: h})
 	}
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		if _, err := verify(ledger.Hash{}, 100, entries); err != nil {
 			b.Fatal(err)
 		}
 	}
+	cpu.Report(b, "hash", 100*ledger.TicksPerSlot)
 }

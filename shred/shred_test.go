@@ -503,11 +503,13 @@ func TestRootDoesNotAllocate(t *testing.T) {
 
 func BenchmarkShred(b *testing.B) {
 	batch := randomBytes(testkit.Rand(b), 32*963)
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		if _, err := NewShredder(testConfig(userKey)).Shred(batch, 0, true); err != nil {
 			b.Fatal(err)
 		}
 	}
+	cpu.Report(b, "set", 1)
 }
 
 // BenchmarkCheck is what a receiver of all 64 shreds does before it collects
@@ -515,6 +517,7 @@ func BenchmarkShred(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	set := testSet(b, testkit.Rand(b), userKey, 32*963, true)
 	pub := testSigner.Public().(ed25519.PublicKey)
+	cpu := testkit.StartCPU()
 	for b.Loop() {
 		for _, raw := range set.Shreds {
 			s, err := Parse(raw)
@@ -529,6 +532,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.Fatal("signature")
 		}
 	}
+	cpu.Report(b, "set", 1)
 }
 
 func BenchmarkAssemble(b *testing.B) {

@@ -105,6 +105,7 @@ func (f *validatorFlags) run(ctx context.Context, errs io.Writer) error {
 	}
 	defer closeLog()
 
+	limitMemory()
 	group, ctx := errgroup.WithContext(ctx)
 	server := &rpc.Server{
 		Genesis: cfg.Genesis, Faucet: faucet, Identity: publicKey(cfg.Identity), Version: version,

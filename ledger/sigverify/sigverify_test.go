@@ -225,13 +225,14 @@ func BenchmarkVerifyBatch(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/known=%t", n, known), func(b *testing.B) {
 				b.ReportAllocs()
 				v := NewVerifier(Simd0376)
+				cpu := testkit.StartCPU()
 				for b.Loop() {
 					if !known {
 						clear(v.keys)
 					}
 					v.VerifyBatch(items, ok)
 				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sig")
+				cpu.Report(b, "sig", n)
 			})
 		}
 	}

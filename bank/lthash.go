@@ -3,7 +3,9 @@ package bank
 import (
 	"encoding/binary"
 
-	"lukechampine.com/blake3"
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/cpu"
+	"lukechampine.com/blake3/guts"
 
 	"tutti/bank/program"
 	"tutti/ledger"
@@ -71,11 +73,7 @@ type accountHasher struct {
 	value LtHash
 }
 
-// outputPart is how much of a value is made at once: the library has sixteen
-// blocks of 64 bytes for the price of two, but for more it starts goroutines.
-const outputPart = 1024
-
-func newAccountHasher() *accountHasher { return &accountHasher{blake: blake3.New(32, nil)} }
+func newAccountHasher() *accountHasher { return &accountHasher{blake: blake3.New()} }
 
 // hash returns the value of an account, good until the next call, and its
 // BLAKE3-256, which is the value's first 32 bytes. Both are zero for an
@@ -85,25 +83,48 @@ func (w *accountHasher) hash(key ledger.Pubkey, a *program.Account) (*LtHash, le
 		w.value = LtHash{}
 		return &w.value, ledger.Hash{}
 	}
-	w.blake.Reset()
 	w.head = binary.LittleEndian.AppendUint64(w.head[:0], uint64(a.Lamports))
-	w.blake.Write(w.head)
-	w.blake.Write(a.Data)
-	w.head = w.head[:0]
-	if a.Executable {
-		w.head = append(w.head, 1)
+	if len(w.head)+len(a.Data)+accountTail <= guts.ChunkSize {
+		w.head = appendTail(append(w.head, a.Data...), key, a)
+		expand(&w.out, w.head)
 	} else {
-		w.head = append(w.head, 0)
-	}
-	w.head = append(w.head, a.Owner[:]...)
-	w.head = append(w.head, key[:]...)
-	w.blake.Write(w.head)
-	output := w.blake.XOF()
-	for i := 0; i < LtHashSize; i += outputPart {
-		_, _ = output.Read(w.out[i : i+outputPart]) // fails only at its end, beyond 2⁶⁴ bytes
+		w.blake.Reset()
+		w.blake.Write(w.head)
+		w.blake.Write(a.Data)
+		w.head = appendTail(w.head[:0], key, a)
+		w.blake.Write(w.head)
+		// The digest of a hasher never ends, so Read cannot fail.
+		_, _ = w.blake.Digest().Read(w.out[:])
 	}
 	w.value.set(w.out[:])
 	return &w.value, ledger.Hash(w.out[:32])
+}
+
+// accountTail is the length of what is hashed behind an account's data.
+const accountTail = 1 + 2*32
+
+func appendTail(b []byte, key ledger.Pubkey, a *program.Account) []byte {
+	executable := byte(0)
+	if a.Executable {
+		executable = 1
+	}
+	b = append(append(b, executable), a.Owner[:]...)
+	return append(b, key[:]...)
+}
+
+// expand writes BLAKE3's output for a message of one chunk at most. The
+// library makes sixteen blocks of it for the price of two.
+func expand(out *[LtHashSize]byte, message []byte) {
+	const part = guts.MaxSIMD * guts.BlockSize
+	n := guts.CompressChunk(message, &guts.IV, 0, 0)
+	n.Flags |= guts.FlagRoot
+	for at := 0; at < LtHashSize; at += part {
+		n.Counter = uint64(at / guts.BlockSize)
+		guts.CompressBlocks((*[part]byte)(out[at:]), n)
+	}
+	if cpu.X86.HasAVX {
+		clearUpper() // the library leaves them in use
+	}
 }
 
 // AccountHash returns BLAKE3-256 of an account, which a leaf of the delta

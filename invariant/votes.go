@@ -24,6 +24,8 @@ type Votes struct {
 	voters    map[ledger.Pubkey]*Voter
 	// stake is what voted for exactly a block.
 	stake map[*Block]ledger.Lamports
+	// pruned is the slot below which votes are forgotten.
+	pruned ledger.Slot
 }
 
 // Voter is what one account has voted for.
@@ -229,6 +231,22 @@ func (v *Votes) weigh(b *Block, account ledger.Pubkey) {
 	}
 }
 
+// Seen checks a vote that a node counts as an account's: the account has sent
+// it. Of votes that are forgotten it knows nothing.
+func (v *Votes) Seen(account ledger.Pubkey, ref ledger.BlockRef) error {
+	if ref.Slot < v.pruned {
+		return nil
+	}
+	b, err := v.ledger.Block(ref)
+	if err != nil {
+		return err
+	}
+	if x := v.voters[account]; x == nil || x.until[b] == 0 {
+		return fmt.Errorf("counts a vote of %v for %v, which it has not sent", account, ref)
+	}
+	return nil
+}
+
 // Confirmed checks that a block which a node calls confirmed is: more than
 // two thirds of the stake voted for it, or for one descendant.
 func (v *Votes) Confirmed(b *Block) error {
@@ -295,6 +313,7 @@ func (x *Voter) conflicts(b *Block, now ledger.Slot) bool {
 // Prune forgets votes for blocks that lie below a slot and lock nobody any
 // more.
 func (v *Votes) Prune(slot ledger.Slot) {
+	v.pruned = max(v.pruned, slot)
 	for _, x := range v.voters {
 		for b, until := range x.until {
 			if b.Ref.Slot < slot && until < slot {

@@ -9,6 +9,7 @@ import (
 	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
+	"tutti/node"
 )
 
 // behaviour makes a machine dishonest. The node on it is the same as all
@@ -26,6 +27,12 @@ type behaviour interface {
 	act(h *host, wanted []queued) []queued
 	// String tells what it does, in a few words.
 	String() string
+}
+
+// listener is a behaviour that wants to know what its machine is sent.
+type listener interface {
+	// hear is called with each message before the node gets it.
+	hear(h *host, m node.Message)
 }
 
 // dishonest says who does not keep to the protocol. Promises are those of all

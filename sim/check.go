@@ -80,10 +80,17 @@ type watched struct {
 	confirmed  ledger.Slot
 	final      ledger.Slot
 	last       []byte // the last vote's transaction
+	counted    map[counted]bool
 	// own has the root of each FEC set that the node made, sent the nodes to
 	// which it has sent each shred.
 	own  map[setPlace]ledger.Hash
 	sent map[ledger.Hash]*fanned
+}
+
+// counted is a vote that a node has counted.
+type counted struct {
+	account ledger.Pubkey
+	block   ledger.BlockRef
 }
 
 // setPlace is the place of a FEC set.
@@ -137,6 +144,7 @@ func (w *watched) startAt(root *invariant.Block) {
 	w.userBlocks = make(map[ledger.UserBlockRef]bool)
 	w.complete = map[*invariant.Block]bool{root: true}
 	w.sent = make(map[ledger.Hash]*fanned)
+	w.counted = make(map[counted]bool)
 	w.final = 0
 }
 
@@ -239,6 +247,8 @@ func (c *checker) report(host int, of any) error {
 		if c.madeHonestly(r.Block.Slot.Key()) {
 			return fmt.Errorf("rejects %v, which an honest leader made: %w", r.Block, r.Err)
 		}
+	case node.VoteSeen:
+		return c.seen(w, &r)
 	case node.Confirmed:
 		return c.confirm(host, r.Block)
 	case node.Rooted:
@@ -287,6 +297,20 @@ func (c *checker) held(w *watched, r *node.BlockHeld) error {
 	}
 	w.blocks[c.ledger.Blocks()[r.Block]] = true
 	return nil
+}
+
+// seen checks that a node counts an honest account's vote once, and only if
+// the account has sent it.
+func (c *checker) seen(w *watched, r *node.VoteSeen) error {
+	if c.villains[r.Voter] {
+		return nil
+	}
+	at := counted{r.Voter, r.Block}
+	if w.counted[at] {
+		return fmt.Errorf("counts the vote of %v for %v again", r.Voter, r.Block)
+	}
+	w.counted[at] = true
+	return c.votes.Seen(r.Voter, r.Block)
 }
 
 // confirm checks that all confirmed blocks lie on one chain, with the votes
@@ -354,6 +378,11 @@ func (c *checker) prune(root ledger.Slot) {
 		for id, f := range w.sent {
 			if f.slot < root-min(root, 16) {
 				delete(w.sent, id)
+			}
+		}
+		for v := range w.counted {
+			if v.block.Slot < floor {
+				delete(w.counted, v)
 			}
 		}
 		for p := range w.own {

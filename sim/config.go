@@ -43,6 +43,9 @@ type Config struct {
 	World bool
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
+	// Adversaries makes nodes with less than a third of the stake dishonest,
+	// drawn from the seed.
+	Adversaries bool
 	// stakes are given instead of drawn if there are any.
 	stakes []ledger.Lamports
 	// Scenario replaces all but Seed, Unshared and Story; "" is for none.

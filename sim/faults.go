@@ -105,12 +105,12 @@ func (e *episode) String() string {
 	}
 }
 
-// drawFaults draws what goes wrong. slotAt says when a slot begins.
-func drawFaults(cfg *Config, slotAt func(ledger.Slot) time.Duration) *faults {
+// drawFaults draws what goes wrong on so many machines. slotAt says when a slot
+// begins.
+func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *faults {
 	rng := cfg.random("faults", 0)
 	f := &faults{}
 	on := func() bool { return rng.IntN(2) == 0 }
-	n := cfg.Validators
 	if on() {
 		f.regions = drawRegions(rng, n)
 	}

@@ -48,7 +48,7 @@ func TestDrawnFaults(t *testing.T) {
 	always := map[string]int{}
 	for cfg.Seed = range 200 {
 		at := func(s ledger.Slot) time.Duration { return time.Duration(s) * 400 * time.Millisecond }
-		f := drawFaults(&cfg, at)
+		f := drawFaults(&cfg, cfg.Validators, at)
 		if len(f.phases) == 0 {
 			t.Fatalf("seed %d: no chaos", cfg.Seed)
 		}

@@ -56,7 +56,7 @@ func (s *Sim) newHost(i int) (*host, error) {
 		disk: newStore(), slow: 1, wakeAt: -1, blockhash: s.genesis.Hash(),
 	}
 	if s.faults != nil && s.faults.skew != nil {
-		h.skew = s.faults.skew[h.validator]
+		h.skew = s.faults.skew[i]
 	}
 	return h, h.boot()
 }
@@ -255,7 +255,7 @@ func (h *host) do(e node.Effect, f *frame) error {
 		}
 		took := s.cfg.Machine.Execute + time.Duration(len(result.Receipts))*s.cfg.Machine.ExecuteTransaction
 		if s.faults != nil && s.faults.slow != nil {
-			took *= time.Duration(s.faults.slow[h.validator])
+			took *= time.Duration(s.faults.slow[h.index])
 		}
 		h.later(took*time.Duration(h.slow), node.Executed{Result: result})
 	case node.Discard:

@@ -57,8 +57,7 @@ type network struct {
 }
 
 // newNetwork links so many machines, which stand in those regions: nil for
-// latencies drawn from cfg. Faults are given for those of cfg's validators
-// alone.
+// latencies drawn from cfg.
 func newNetwork(cfg *Config, machines int, regions []int, f *faults) *network {
 	n := &network{
 		nodes:  machines,

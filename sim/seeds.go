@@ -107,5 +107,8 @@ func (c *Config) Command() string {
 	if c.Faults {
 		s += " --faults"
 	}
+	if c.Adversaries {
+		s += " --adversaries"
+	}
 	return s + " --story"
 }

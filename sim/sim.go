@@ -104,16 +104,19 @@ func newSim(cfg Config, villains dishonest) (*Sim, error) {
 	for i := range validators {
 		s.index[validators[i].Identity] = i
 	}
-	switch {
-	case script != nil:
+	if script != nil {
 		s.villains, s.faults = script.plan(s)
-	case cfg.Faults:
-		s.faults = drawFaults(&cfg, s.slotAt)
+	}
+	if cfg.Adversaries {
+		s.villains = drawDishonest(&cfg, validators)
 	}
 	if err := s.villains.validate(validators); err != nil {
 		return nil, err
 	}
 	machines := cfg.Validators + len(s.villains.twins)
+	if cfg.Faults {
+		s.faults = drawFaults(&cfg, machines, s.slotAt)
+	}
 	var regions []int
 	if s.faults != nil {
 		regions = s.faults.regions
@@ -221,6 +224,9 @@ func (s *Sim) happen(it *item) error {
 				return fmt.Errorf("sent by node %d: no message", it.from)
 			}
 			return nil
+		}
+		if l, ok := h.behaviour.(listener); ok {
+			l.hear(h, msg)
 		}
 		if s.scenario != nil && !s.check.nodes[h.index].dishonest {
 			s.scenario.heard(h, msg)

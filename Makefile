@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut clean
+.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut bugs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +20,7 @@ run: build ## run a devnet with load and a live display; Ctrl-C stops it
 
 test: ## run all tests
 	$(GO) test -timeout 10m ./...
-	$(GO) test -tags planted -run TestFaultyBank ./cmd/tutti
+	$(GO) test -tags planted -run '^(TestFaultyBank|TestPlanted)$$' ./cmd/tutti ./sim
 
 race: ## run the tests of what is concurrent under the race detector
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./live/... ./rpc/... ./bank/... ./cmd/...
@@ -92,6 +92,9 @@ CUT ?= 60s
 cut: build ## cut 3 validators of 10 off for $CUT and see them come back; needs root, else it is skipped
 	@$(FAULTS) --validators 10 --load 20 --cut 3 --for $(CUT); status=$$?; \
 	if [ $$status = 2 ]; then echo "cut: skipped"; status=0; fi; exit $$status
+
+bugs: ## plant bugs, one after the other, and see which test and which promise find each
+	$(GO) run ./internal/planted/hunt
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

@@ -48,16 +48,34 @@ func (b *Block) At(slot ledger.Slot) *Block {
 // Descends tells whether b is a, or a descendant of it.
 func (b *Block) Descends(a *Block) bool { return b.At(a.Ref.Slot) == a }
 
+// anchors tells whether one of the newest blocks of the fork that ends in b has
+// that last PoH hash (PROTOCOL section 5).
+func (b *Block) anchors(hash ledger.Hash) bool {
+	for range validator.AnchorDepth {
+		if b == nil || b.LastPoH == hash {
+			return b != nil
+		}
+		b = b.Parent
+	}
+	return false
+}
+
 // Ledger is the tree of all blocks that anybody holds, and what executing
 // them came to.
 type Ledger struct {
-	genesis  *cluster.Genesis
-	schedule *cluster.Schedule
-	root     *Block
-	blocks   map[ledger.BlockRef]*Block
-	// users has the number of transactions of each UserBlock.
-	users     map[ledger.UserBlockRef]int
+	genesis   *cluster.Genesis
+	schedule  *cluster.Schedule
+	root      *Block
+	blocks    map[ledger.BlockRef]*Block
+	users     map[ledger.UserBlockRef]*userBlock
 	processed map[ledger.Signature][]*Block
+}
+
+// userBlock is what is kept of a UserBlock: its anchor, and the price of each
+// transaction, that of a bundle's member being its bundler's.
+type userBlock struct {
+	anchor ledger.Hash
+	prices []uint64
 }
 
 // New returns the ledger of a genesis whose state has that BankHash.
@@ -74,7 +92,7 @@ func New(g *cluster.Genesis, bankHash ledger.Hash) *Ledger {
 		schedule:  cluster.NewSchedule(g),
 		root:      root,
 		blocks:    map[ledger.BlockRef]*Block{root.Ref: root},
-		users:     make(map[ledger.UserBlockRef]int),
+		users:     make(map[ledger.UserBlockRef]*userBlock),
 		processed: make(map[ledger.Signature][]*Block),
 	}
 }
@@ -96,8 +114,8 @@ func (l *Ledger) Block(ref ledger.BlockRef) (*Block, error) {
 // HoldUser takes a UserBlock that is well formed: it has the same
 // transactions for all, and its lane was its proposer's.
 func (l *Ledger) HoldUser(b *ledger.UserBlock) error {
-	if n, ok := l.users[b.Ref]; ok {
-		if n != len(b.Transactions) {
+	if u := l.users[b.Ref]; u != nil {
+		if n := len(u.prices); n != len(b.Transactions) {
 			return fmt.Errorf("UserBlock %v has %d transactions, for another node %d", b.Ref, len(b.Transactions), n)
 		}
 		return nil
@@ -106,7 +124,14 @@ func (l *Ledger) HoldUser(b *ledger.UserBlock) error {
 	if int(b.Ref.Lane) >= len(lanes) || lanes[b.Ref.Lane] != b.Proposer {
 		return fmt.Errorf("UserBlock %v is of %v, whose lane it is not", b.Ref, b.Proposer)
 	}
-	l.users[b.Ref] = len(b.Transactions)
+	u := &userBlock{anchor: b.Anchor, prices: make([]uint64, len(b.Transactions))}
+	for i := range b.Transactions {
+		t := &b.Transactions[i]
+		if u.prices[i] = t.Budget.UnitPrice; t.Role == ledger.Member {
+			u.prices[i] = u.prices[i-1]
+		}
+	}
+	l.users[b.Ref] = u
 	return nil
 }
 
@@ -212,30 +237,45 @@ func (l *Ledger) Execute(r *bank.Result) (b *Block, fresh bool, err error) {
 }
 
 // receipts checks that each transaction that a block names has one receipt,
-// that only processed ones pay, and that they are processed once on a fork.
+// those of one UserBlock dearest first, that only processed ones pay, and that
+// they are processed once on a fork.
 func (l *Ledger) receipts(b *Block, receipts []bank.Receipt) error {
 	type place struct {
 		u     ledger.UserSlot
 		lane  ledger.Lane
 		index uint32
 	}
-	left := make(map[place]bool)
+	left := make(map[place]uint64) // their prices
 	for _, ref := range b.Entries {
-		n, ok := l.users[ref]
-		if !ok {
+		u := l.users[ref]
+		if u == nil {
 			return fmt.Errorf("%v is executed without UserBlock %v", b.Ref, ref)
 		}
-		for i := range n {
-			left[place{ref.U, ref.Lane, uint32(i)}] = true
+		if !b.Parent.anchors(u.anchor) {
+			return fmt.Errorf("%v names UserBlock %v, whose anchor is not among the %d blocks before it", b.Ref, ref, validator.AnchorDepth)
+		}
+		for i, price := range u.prices {
+			left[place{ref.U, ref.Lane, uint32(i)}] = price
 		}
 	}
+	type occurrence struct {
+		index uint32
+		price uint64
+	}
+	newest := make(map[place]occurrence) // of a UserBlock
 	for i := range receipts {
 		x := &receipts[i]
 		at := place{x.U, x.Lane, x.Index}
-		if !left[at] {
+		price, ok := left[at]
+		if !ok {
 			return fmt.Errorf("%v has a receipt for transaction %+v, which is not there or has one", b.Ref, at)
 		}
 		delete(left, at)
+		of := place{u: x.U, lane: x.Lane}
+		if before, ok := newest[of]; ok && (price > before.price || price == before.price && x.Index < before.index) {
+			return fmt.Errorf("%v executes transaction %+v behind %d, which is cheaper or comes later", b.Ref, at, before.index)
+		}
+		newest[of] = occurrence{x.Index, price}
 		b.Outcomes[x.Outcome]++
 		if !x.Outcome.Processed() {
 			if x.Fee != 0 || x.Units != 0 {

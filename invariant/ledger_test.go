@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"crypto/ed25519"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,7 +90,7 @@ func (w *world) broken(err error, want string) {
 func (w *world) supplyUser() {
 	w.t.Helper()
 	w.fine(w.HoldUser(&ledger.UserBlock{
-		Ref: w.user, Proposer: w.schedule.Proposers(5)[0], Transactions: make([]ledger.UserTransaction, 2),
+		Ref: w.user, Proposer: w.schedule.Proposers(5)[0], Anchor: lastPoH(2), Transactions: make([]ledger.UserTransaction, 2),
 	}))
 }
 
@@ -181,6 +182,7 @@ func TestExecution(t *testing.T) {
 		{"receipt missing", "no receipt for 1", func(r *bank.Result) { r.Receipts = r.Receipts[:1] }},
 		{"receipt twice", "not there or has one", func(r *bank.Result) { r.Receipts[1].Index = 0 }},
 		{"receipt of another", "not there or has one", func(r *bank.Result) { r.Receipts[1].Lane = 1 }},
+		{"later one first", "comes later", func(r *bank.Result) { slices.Reverse(r.Receipts) }},
 		{"processed twice", "is processed in", func(r *bank.Result) { r.Receipts[1].Signature = r.Receipts[0].Signature }},
 		{"second time a duplicate", "", func(r *bank.Result) {
 			r.Receipts[1].Signature, r.Receipts[1].Outcome = r.Receipts[0].Signature, bank.Duplicate
@@ -214,6 +216,36 @@ func TestExecution(t *testing.T) {
 			w.broken(w.execute(w.ref(5), nil), "links to") // 4 is not executed
 		})
 	}
+	t.Run("cheaper one first", func(t *testing.T) {
+		w := newWorld(t)
+		b := ledger.UserBlock{Ref: w.user, Proposer: w.schedule.Proposers(5)[0], Anchor: lastPoH(2), Transactions: make([]ledger.UserTransaction, 3)}
+		b.Transactions[1].Role, b.Transactions[1].Budget.UnitPrice = ledger.Member, 9 // as dear as the one before
+		b.Transactions[2].Budget.UnitPrice = 7
+		w.fine(w.HoldUser(&b))
+		w.fine(w.execute(w.ref(1), nil))
+		w.fine(w.execute(w.ref(2), nil))
+		third := bank.Receipt{U: 5, Index: 2, Signature: ledger.Signature{9}}
+		w.broken(w.execute(w.ref(3), func(r *bank.Result) { r.Receipts = append(r.Receipts, third) }), "is cheaper")
+	})
+	t.Run("anchor too old", func(t *testing.T) {
+		for _, anchor := range []ledger.Slot{8, 9} {
+			w := newWorld(t)
+			user := ledger.UserBlockRef{U: 81, ID: ledger.Hash{6}}
+			last := ledger.BlockRef{Slot: 41}
+			w.fine(w.HoldUser(&ledger.UserBlock{Ref: user, Proposer: w.schedule.Proposers(81)[0], Anchor: lastPoH(anchor)}))
+			w.fine(w.Hold(last, w.ref(40), 41, ledger.Hash{}, []ledger.UserBlockRef{user}))
+			w.supplyUser()
+			for slot := ledger.Slot(1); slot <= 40; slot++ {
+				w.fine(w.execute(w.ref(slot), nil))
+			}
+			err := w.execute(last, func(r *bank.Result) { r.Receipts = nil })
+			if anchor == 9 {
+				w.fine(err)
+			} else {
+				w.broken(err, "whose anchor")
+			}
+		}
+	})
 	t.Run("without its UserBlock", func(t *testing.T) {
 		w := newWorld(t)
 		w.fine(w.execute(w.ref(1), nil))

@@ -20,7 +20,6 @@ type Votes struct {
 	ledger *Ledger
 	// dishonest are the accounts that promise nothing.
 	dishonest []ledger.Pubkey
-	epochs    *consensus.Epochs
 	voters    map[ledger.Pubkey]*Voter
 	// stake is what voted for exactly a block.
 	stake map[*Block]ledger.Lamports
@@ -33,6 +32,10 @@ type Voter struct {
 	tower []cast // that still lock it, oldest first
 	root  *Block // by its own votes
 	told  ledger.Slot
+	// last is what it voted for last, executed the highest slot that a vote of
+	// it reports to be executed.
+	last     *Block
+	executed ledger.Slot
 	// until is the last slot that any vote for a block locked.
 	until map[*Block]ledger.Slot
 	// switched is the slot of its last vote that left a fork.
@@ -52,7 +55,6 @@ func (c cast) until() ledger.Slot { return c.block.Ref.Slot + 1<<c.confirmations
 func NewVotes(l *Ledger) *Votes {
 	return &Votes{
 		ledger: l,
-		epochs: consensus.NewEpochs(l.schedule),
 		voters: make(map[ledger.Pubkey]*Voter),
 		stake:  make(map[*Block]ledger.Lamports),
 	}
@@ -64,9 +66,9 @@ func NewVotes(l *Ledger) *Votes {
 func (v *Votes) Distrust(account ledger.Pubkey) { v.dishonest = append(v.dishonest, account) }
 
 // distrusted returns the stake of all dishonest accounts.
-func (v *Votes) distrusted(stakes *consensus.Stakes) (sum ledger.Lamports) {
+func (v *Votes) distrusted(stakes stakes) (sum ledger.Lamports) {
 	for _, account := range v.dishonest {
-		sum += stakes.Of(account)
+		sum += stakes.of(account)
 	}
 	return sum
 }
@@ -102,12 +104,17 @@ func (v *Votes) Cast(vote *ledger.Vote) error {
 	if err := v.switches(x, b); err != nil {
 		return err
 	}
+	before := slices.Clone(x.tower)
 	if err := x.push(b); err != nil {
 		return err
 	}
 	if err := x.matches(b, vote); err != nil {
 		return err
 	}
+	if err := v.followed(x, before, vote); err != nil {
+		return err
+	}
+	x.last, x.executed = b, max(x.executed, vote.BankSlot)
 	x.count++
 	v.weigh(b, vote.Account)
 	return nil
@@ -198,7 +205,7 @@ func (v *Votes) switches(x *Voter, b *Block) error {
 	if b.Descends(last) {
 		return nil
 	}
-	stakes := v.epochs.At(b.Ref.Slot)
+	stakes := v.ledger.stakesAt(b.Ref.Slot)
 	away := v.distrusted(stakes)
 	for i := range stakes.Items {
 		other := v.voters[stakes.Items[i].VoteAccount]
@@ -212,18 +219,57 @@ func (v *Votes) switches(x *Voter, b *Block) error {
 			}
 		}
 	}
-	if !consensus.Exceeds(away, stakes.Total(), switchNum, switchDen) {
+	if !stakes.exceeded(away, switchNum, switchDen) {
 		return fmt.Errorf("vote for %v leaves the fork of the last vote, for %v, but only %d of %d lamports are locked out of it",
-			b.Ref, last.Ref, away, stakes.Total())
+			b.Ref, last.Ref, away, stakes.TotalStake())
 	}
 	return nil
 }
 
+// followed checks that more than two thirds of the stake stand behind the vote
+// at the threshold's depth, unless the tower had it as deep before. All votes
+// ever sent are more than any fork has counted.
+func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
+	if len(vote.Lockouts) <= consensus.ThresholdDepth {
+		return nil // of the votes that its tower still has
+	}
+	deep := x.tower[len(x.tower)-1-consensus.ThresholdDepth]
+	if slices.Contains(before, deep) {
+		return nil
+	}
+	stakes := v.ledger.stakesAt(vote.Block.Slot)
+	behind := v.distrusted(stakes)
+	for i := range stakes.Items {
+		if other := v.voters[stakes.Items[i].VoteAccount]; other != nil && other.stoodBehind(deep.block) {
+			behind += stakes.Items[i].Stake
+		}
+	}
+	if !stakes.exceeded(behind, 2, 3) {
+		return fmt.Errorf("vote for %v is %d votes above that for %v, with %d of %d lamports behind it",
+			vote.Block, consensus.ThresholdDepth, deep.block.Ref, behind, stakes.TotalStake())
+	}
+	return nil
+}
+
+// stoodBehind tells whether the account ever voted for a block or a descendant
+// of it.
+func (x *Voter) stoodBehind(b *Block) bool {
+	if x.last != nil && x.last.Descends(b) {
+		return true
+	}
+	for voted := range x.until {
+		if voted.Descends(b) {
+			return true
+		}
+	}
+	return false
+}
+
 // weigh adds the account's stake to what voted for a block.
 func (v *Votes) weigh(b *Block, account ledger.Pubkey) {
-	stakes := v.epochs.At(b.Ref.Slot)
-	v.stake[b] += stakes.Of(account)
-	if !consensus.TwoThirds(v.stake[b]+v.distrusted(stakes), stakes.Total()) {
+	stakes := v.ledger.stakesAt(b.Ref.Slot)
+	v.stake[b] += stakes.of(account)
+	if !stakes.exceeded(v.stake[b]+v.distrusted(stakes), 2, 3) {
 		return
 	}
 	for ; b != nil && !b.certified; b = b.Parent {
@@ -258,15 +304,38 @@ func (v *Votes) Confirmed(b *Block) error {
 
 // Finalized checks that more than two thirds of the stake has rooted a slot.
 func (v *Votes) Finalized(slot ledger.Slot) error {
-	stakes := v.epochs.At(slot)
+	stakes := v.ledger.stakesAt(slot)
 	rooted := v.distrusted(stakes)
 	for i := range stakes.Items {
 		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.told >= slot {
 			rooted += stakes.Items[i].Stake
 		}
 	}
-	if !consensus.TwoThirds(rooted, stakes.Total()) {
-		return fmt.Errorf("slot %d is called finalised with %d of %d lamports behind it", slot, rooted, stakes.Total())
+	if !stakes.exceeded(rooted, 2, 3) {
+		return fmt.Errorf("slot %d is called finalised with %d of %d lamports behind it", slot, rooted, stakes.TotalStake())
+	}
+	return nil
+}
+
+// Agreed checks what a node says of the stake that agrees with its BankHashes:
+// more than a third up to one slot, more than two thirds up to another. All
+// reports that were ever sent are more than it can have heard.
+func (v *Votes) Agreed(third, twoThirds ledger.Slot) error {
+	for _, said := range []struct {
+		slot ledger.Slot
+		num  uint64
+	}{{third, 1}, {twoThirds, 2}} {
+		stakes := v.ledger.stakesAt(said.slot)
+		with := v.distrusted(stakes)
+		for i := range stakes.Items {
+			if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.executed >= said.slot {
+				with += stakes.Items[i].Stake
+			}
+		}
+		if said.slot > 0 && !stakes.exceeded(with, said.num, 3) {
+			return fmt.Errorf("slot %d is called executed by more than %d/3, with %d of %d lamports behind it",
+				said.slot, said.num, with, stakes.TotalStake())
+		}
 	}
 	return nil
 }
@@ -285,7 +354,7 @@ func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledge
 	if x.switched >= now {
 		until = x.switched
 	}
-	stakes := v.epochs.At(now)
+	stakes := v.ledger.stakesAt(now)
 	for _, c := range x.tower {
 		if c.until() < now {
 			continue
@@ -296,7 +365,7 @@ func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledge
 				against += stakes.Items[i].Stake
 			}
 		}
-		if consensus.OneThird(against, stakes.Total()) {
+		if stakes.exceeded(against, 1, 3) {
 			until = max(until, c.until())
 		}
 	}

@@ -27,26 +27,75 @@ func (w *world) voter(i int) func(ledger.BlockRef, func(*ledger.Vote)) error {
 	}
 }
 
+// cluster returns such functions of the first n accounts.
+func (w *world) cluster(n int) []func(ledger.BlockRef, func(*ledger.Vote)) error {
+	voters := make([]func(ledger.BlockRef, func(*ledger.Vote)) error, n)
+	for i := range voters {
+		voters[i] = w.voter(i)
+	}
+	return voters
+}
+
 func TestVotesUpAChain(t *testing.T) {
 	w := newWorld(t)
-	vote := w.voter(0)
+	voters := w.cluster(4)
 	for slot := ledger.Slot(1); slot <= 40; slot++ {
-		w.fine(vote(w.ref(slot), nil))
+		for _, vote := range voters {
+			w.fine(vote(w.ref(slot), nil))
+		}
 	}
-	if got := w.votes.voters[account(0)].root.Ref; got != w.ref(9) || w.votes.Count() != 40 {
+	if got := w.votes.voters[account(0)].root.Ref; got != w.ref(9) || w.votes.Count() != 4*40 {
 		t.Errorf("root %v, want that of 40 votes; %d votes", got, w.votes.Count())
 	}
 	w.votes.Prune(20)
-	w.broken(w.votes.Finalized(9), "finalised with")
+	w.fine(w.votes.Finalized(9))
+	w.broken(w.votes.Finalized(10), "finalised with")
+}
+
+// A tower that nobody follows ends with eight votes above the one that is not
+// followed; one that is followed for a while ends as deep above that.
+func TestVotesThatNobodyFollows(t *testing.T) {
+	for _, test := range []struct{ followers, until, want ledger.Slot }{{2, 3, 9}, {3, 3, 12}} {
+		w := newWorld(t)
+		voters := w.cluster(int(test.followers) + 1)
+		for slot := ledger.Slot(1); slot < test.want; slot++ {
+			w.fine(voters[0](w.ref(slot), nil))
+			for _, follow := range voters[1:] {
+				if slot <= test.until {
+					w.fine(follow(w.ref(slot), nil))
+				}
+			}
+		}
+		w.broken(voters[0](w.ref(test.want), nil), "is 8 votes above that for")
+	}
+}
+
+func TestAgreed(t *testing.T) {
+	w := newWorld(t)
+	for slot := ledger.Slot(1); slot <= 2; slot++ {
+		w.fine(w.execute(w.ref(slot), nil))
+	}
+	executed := func(v *ledger.Vote) { v.BankSlot, v.BankHash = 2, w.Blocks()[w.ref(2)].BankHash }
+	for i, said := range []struct{ third, twoThirds ledger.Slot }{{0, 0}, {2, 0}, {2, 0}, {2, 2}} {
+		w.fine(w.voter(i)(w.ref(2), executed))
+		w.fine(w.votes.Agreed(said.third, said.twoThirds))
+		w.broken(w.votes.Agreed(3, said.twoThirds), "more than 1/3")
+		if said.twoThirds == 0 {
+			w.broken(w.votes.Agreed(0, 2), "more than 2/3")
+		}
+	}
 }
 
 // A node that comes back knows a newer root than its tower: settled votes are
 // gone from it, and only those above are compared.
 func TestVotesAfterARestart(t *testing.T) {
 	w := newWorld(t)
-	vote := w.voter(0)
+	voters := w.cluster(4)
+	vote := voters[0]
 	for slot := ledger.Slot(1); slot <= 10; slot++ {
-		w.fine(vote(w.ref(slot), nil))
+		for _, vote := range voters {
+			w.fine(vote(w.ref(slot), nil))
+		}
 	}
 	settled := func(v *ledger.Vote) {
 		v.Root, v.Lockouts = 5, v.Lockouts[5:]

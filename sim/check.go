@@ -269,6 +269,8 @@ func (c *checker) report(host int, of any) error {
 		if !c.villains[r.Signer] {
 			return fmt.Errorf("has a proof against %v, which is honest", r.Signer)
 		}
+	case node.Agreed:
+		return c.votes.Agreed(r.Third, r.TwoThirds)
 	case node.Head:
 		return head(&r)
 	}
@@ -442,6 +444,18 @@ func (c *checker) send(h *host, e node.Send, f *frame) error {
 	return nil
 }
 
+// lazily checks that what a restart must not forget is not written lazily
+// (PROTOCOL section 12).
+func lazily(records []node.Record) error {
+	for _, r := range records {
+		switch r.(type) {
+		case node.TowerRecord, node.BegunRecord:
+			return fmt.Errorf("writes %T lazily", r)
+		}
+	}
+	return nil
+}
+
 // shred checks that a node makes one block under a key, not before its time
 // and not before it is written down that it begins, and that it gives a shred
 // to nobody twice.
@@ -449,6 +463,9 @@ func (c *checker) shred(h *host, to []ledger.Pubkey, m *node.ShredMessage) error
 	w := &c.nodes[h.index]
 	key := m.Shred.Key()
 	if c.signers.signer(key) == h.node.Self() {
+		if err := c.due(h, &m.Shred); err != nil {
+			return err
+		}
 		place := setPlace{key, m.Shred.SetIndex()}
 		if root, ok := w.own[place]; !ok {
 			if err := c.begun(h, key); err != nil {
@@ -484,12 +501,21 @@ func (c *checker) begun(h *host, key ledger.SlotKey) error {
 	if !ok || begun < key && begun.Slot() != key.Slot() {
 		return fmt.Errorf("sends shreds of %v before it is durable that it begins", key)
 	}
-	due := c.genesis.Params.SlotTime(c.genesis.T0, key.Slot())
-	if u, _ := key.User(); key.IsUser() {
-		due = c.genesis.Params.TickTime(c.genesis.T0, uint64(u)*ledger.TicksPerUserSlot)
+	return nil
+}
+
+// due checks that a node sends a shred of an own block when the ticks that it
+// closes are over by its own clock (PROTOCOL section 1).
+func (c *checker) due(h *host, s *shred.Shred) error {
+	tick := uint64(s.Key().Slot()) * ledger.TicksPerSlot
+	if u, _ := s.Key().User(); s.Key().IsUser() {
+		tick = uint64(u) * ledger.TicksPerUserSlot
 	}
-	if h.clock().UnixNano() < due {
-		return fmt.Errorf("sends shreds of %v before they are due", key)
+	if s.IsData() {
+		tick += uint64(s.ReferenceTick())
+	}
+	if h.clock().UnixNano() < c.genesis.Params.TickTime(c.genesis.T0, tick) {
+		return fmt.Errorf("sends a shred of %v before tick %d, when it is due", s.Key(), tick)
 	}
 	return nil
 }

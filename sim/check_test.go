@@ -182,6 +182,7 @@ func TestReports(t *testing.T) {
 		{"finalised without roots", "behind it", []told{{0, node.Finalized{Slot: 1}}}},
 		{"finalised falls", "after slot", []told{{0, node.Finalized{}}}},
 		{"pool", "in the pool", []told{{0, node.Head{Pool: 1 << 20}}}},
+		{"agreed", "executed by more than 1/3", []told{{0, node.Agreed{Third: 3}}}},
 		{"head", "but 4 is executed", []told{{0, node.Head{Slot: 3, Executed: 4}}}},
 	}
 	for _, test := range tests {
@@ -203,7 +204,7 @@ func TestReports(t *testing.T) {
 func (x *scene) shredOf(key ledger.SlotKey, data string) node.ShredMessage {
 	x.t.Helper()
 	signer := x.sim.cfg.keypair("identity", x.sim.index[x.signers.signer(key)])
-	made, err := shred.NewShredder(shred.Config{Key: key, Version: 1, Signer: signer}).Shred([]byte(data), 0, true)
+	made, err := shred.NewShredder(shred.Config{Key: key, Version: 1, Signer: signer}).Shred([]byte(data), 1, true)
 	x.fine(err)
 	return node.ShredMessage{Shred: made[0].Shred(0), Root: made[0].Root}
 }
@@ -214,10 +215,13 @@ func TestShredLeaves(t *testing.T) {
 	h := x.sim.hosts[x.sim.index[x.signers.signer(key)]]
 	to := []ledger.Pubkey{x.sim.hosts[(h.index+1)%5].node.Self()}
 	m := x.shredOf(key, "a")
-	x.broken(x.shred(h, to, &m), "before it is durable")
-	h.disk.write([]node.Record{node.BegunRecord{Key: key}})
-	x.broken(x.shred(h, to, &m), "before they are due")
 	x.sim.now = x.sim.slotAt(1)
+	x.broken(x.shred(h, to, &m), "when it is due") // it closes a tick
+	x.sim.now += x.sim.cfg.Params.TickDuration
+	x.broken(x.shred(h, to, &m), "before it is durable")
+	x.broken(h.do(node.Save{Lazy: true, Records: []node.Record{node.BegunRecord{Key: key}}}, nil), "lazily")
+	x.broken(h.do(node.Save{Lazy: true, Records: []node.Record{node.TowerRecord{}}}, nil), "lazily")
+	h.disk.write([]node.Record{node.BegunRecord{Key: key}})
 	x.fine(x.shred(h, to, &m))
 	x.broken(x.shred(h, to, &m), "again")
 	other := x.shredOf(key, "b")

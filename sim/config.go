@@ -149,6 +149,7 @@ func (c *Config) derive(purpose string, index int) ledger.Hash {
 // validators draws who takes part.
 func (c *Config) validators() []cluster.Validator {
 	random := c.random("stakes", 0)
+	equal := c.random("equal stakes", 0).IntN(4) == 0
 	validators := make([]cluster.Validator, c.Validators)
 	for i := range validators {
 		validators[i] = cluster.Validator{
@@ -156,8 +157,11 @@ func (c *Config) validators() []cluster.Validator {
 			VoteAccount: publicKey(c.keypair("vote account", i)),
 			Stake:       stakeMin + ledger.Lamports(random.Uint64N(uint64(stakeMin))),
 		}
-		if c.stakes != nil {
+		switch {
+		case c.stakes != nil:
 			validators[i].Stake = c.stakes[i]
+		case equal:
+			validators[i].Stake = stakeMin
 		}
 	}
 	return validators

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tutti/consensus"
 	"tutti/ledger"
 )
 
@@ -103,6 +104,30 @@ func TestNoProgressIsNoticed(t *testing.T) {
 	var v *Violation
 	if !errors.As(err, &v) || v.Verdict != NoProgress || v.Node != 1 {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestCanary is a run that must fail: with more than a third of the stake
+// stopped nothing can be confirmed, and the checks say that nothing is.
+func TestCanary(t *testing.T) {
+	cfg := small(2)
+	cfg.Slots, cfg.Load = firstRootSlots, 10
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var down, total ledger.Lamports
+	for i := range s.hosts {
+		total += s.genesis.Validators[i].Stake
+	}
+	for i := 0; !consensus.OneThird(down, total); i++ {
+		s.hosts[i].crash()
+		down += s.genesis.Validators[i].Stake
+	}
+	r, err := s.Run()
+	var v *Violation
+	if !errors.As(err, &v) || v.Verdict != NoProgress || r.Confirmed.Some > 0 || r.Blocks == 0 {
+		t.Errorf("%d of %d lamports stopped: error is %v; %d blocks, of which %d are confirmed", down, total, err, r.Blocks, r.Confirmed.Some)
 	}
 }
 

@@ -228,6 +228,9 @@ func (h *host) do(e node.Effect, f *frame) error {
 	switch e := e.(type) {
 	case node.Save:
 		if e.Lazy {
+			if err := lazily(e.Records); err != nil {
+				return err
+			}
 			h.disk.writeLazily(s.now, e.Records)
 			return nil
 		}

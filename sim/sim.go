@@ -30,7 +30,8 @@ const t0After = time.Second
 // startUnix is virtual time zero, in Unix seconds.
 const startUnix = 1_750_000_000
 
-// Stakes are drawn from stakeMin to twice that.
+// Stakes are drawn from stakeMin to twice that; in one run of four all are
+// equal, so that a part of them can be exactly a third or two.
 const stakeMin = 1000 * ledger.LamportsPerSOL
 
 // Sim is a cluster in virtual time. It belongs to one goroutine.

@@ -17,5 +17,9 @@ var active = func() Bug {
 	return Bug(os.Getenv("TUTTI_PLANTED"))
 }()
 
+// Plant makes a bug the active one, for tests that plant several in one
+// process.
+func Plant(b Bug) { active = b }
+
 // Is tells whether a bug is active.
 func Is(b Bug) bool { return b == active }

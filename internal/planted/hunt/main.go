@@ -1,0 +1,255 @@
+// Hunt tests the tests: it plants the bugs of package planted, one after the
+// other, and says which test and which promise of a simulation finds each.
+// Its exit code is 1 if nothing finds one. Run it in the repository's root, or
+// as `make bugs`.
+//
+// Of the tests those of the wrong package run first, then those of all other
+// packages, up to the first that fails. The simulation is a short run, twice,
+// whose traces must be the same, and then seeds with faults, up to the first
+// that does not pass. Before all that everything must pass without a bug.
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// packages are those whose tests can find a bug, in the order in which they
+// run; a bug's own comes first.
+var packages = []string{
+	"consensus", "bank", "poh", "shred", "turbine", "repair", "proposer", "leader", "validator", "node",
+}
+
+// tooLong is when a test or a run is taken for one that hangs, which finds a
+// bug as well.
+const tooLong = "20m"
+
+func main() {
+	var (
+		only  = flag.String("only", "", "plant only the bugs whose names match this pattern")
+		seeds = flag.String("seeds", "4,6,7", "seeds of the simulation with faults")
+	)
+	flag.Parse()
+	if err := run(os.Stdout, *only, strings.Split(*seeds, ",")); err != nil {
+		fmt.Fprintln(os.Stderr, "hunt:", err)
+		os.Exit(1)
+	}
+}
+
+// bug is one that can be planted.
+type bug struct{ name, what string }
+
+// finding is what finds a bug, if anything does.
+type finding struct {
+	what string        // "–": nothing
+	seed string        // of the simulation
+	took time.Duration // of a processor
+}
+
+func (f *finding) found() bool { return f.what != "–" }
+
+func run(out io.Writer, only string, seeds []string) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	bugs, err := planted(filepath.Join("internal", "planted", "planted.go"))
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "tutti-hunt")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	h := hunter{dir: dir, seeds: seeds}
+	if err := h.build(); err != nil {
+		return err
+	}
+	for _, f := range []finding{h.tests(bug{}), h.simulate(bug{})} {
+		if f.found() {
+			return fmt.Errorf("without a bug: %s, seed %s", f.what, f.seed)
+		}
+	}
+	fmt.Fprintln(out, "| bug | what is wrong | test | s | promise of the simulation | seed | s |\n|---|---|---|---|---|---|---|")
+	var missed []string
+	planted := 0
+	for _, b := range bugs {
+		if !pattern.MatchString(b.name) {
+			continue
+		}
+		planted++
+		test, promise := h.tests(b), h.simulate(b)
+		fmt.Fprintf(out, "| `%s` | %s | %s | %.1f | %s | %s | %.1f |\n", b.name, b.what,
+			test.what, test.took.Seconds(), promise.what, promise.seed, promise.took.Seconds())
+		if !test.found() && !promise.found() {
+			missed = append(missed, b.name)
+		}
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("nothing finds %s", strings.Join(missed, ", "))
+	}
+	fmt.Fprintf(out, "\n%d bugs planted, all found\n", planted)
+	return nil
+}
+
+// planted reads the bugs and what is wrong with each from their declarations.
+func planted(path string) ([]bug, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	var bugs []bug
+	for _, d := range file.Decls {
+		declared, ok := d.(*ast.GenDecl)
+		if !ok || declared.Tok != token.CONST {
+			continue
+		}
+		for _, s := range declared.Specs {
+			c := s.(*ast.ValueSpec)
+			name, err := strconv.Unquote(c.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				return nil, err
+			}
+			bugs = append(bugs, bug{name, strings.Join(strings.Fields(c.Doc.Text()), " ")})
+		}
+	}
+	return bugs, nil
+}
+
+// hunter runs what was built with the bugs in it.
+type hunter struct {
+	dir   string
+	seeds []string
+}
+
+func (h *hunter) build() error {
+	compile := func(args ...string) error {
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	for _, pkg := range packages {
+		if err := compile("test", "-c", "-tags", "planted", "-o", filepath.Join(h.dir, pkg+".test"), "./"+pkg); err != nil {
+			return err
+		}
+	}
+	return compile("build", "-tags", "planted", "-o", filepath.Join(h.dir, "tutti"), "./cmd/tutti")
+}
+
+// tests runs the tests with a bug, up to the first one that finds it.
+func (h *hunter) tests(b bug) finding {
+	order := slices.Clone(packages)
+	own := func(pkg string) int {
+		if strings.HasPrefix(b.name, pkg+"-") {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(own(x), own(y)) })
+	f := finding{what: "–"}
+	for _, pkg := range order {
+		out, failed, took := h.command(b, pkg, pkg+".test", "-test.failfast", "-test.timeout="+tooLong)
+		f.took += took
+		if failed {
+			f.what = "`" + pkg + "` " + failedTest(out)
+			break
+		}
+	}
+	return f
+}
+
+// simulate runs a simulation with a bug: twice without faults, and seeds with
+// faults up to the first that does not pass. In seeds 4 and 7 all have the same stake,
+// so that some of the six have exactly a third, and two thirds, of it.
+func (h *hunter) simulate(b bug) finding {
+	f := finding{what: "–", seed: "–"}
+	var traces [2]string
+	for i := range traces {
+		out, failed, took := h.command(b, ".", "tutti", "sim", "--validators", "6", "--slots", "8", "--seed", "4")
+		f.took += took
+		if failed {
+			f.what, f.seed = verdict(out), "4"
+			return f
+		}
+		traces[i] = line(out, "trace")
+	}
+	if traces[0] != traces[1] {
+		f.what, f.seed = "the traces of two runs differ", "4"
+		return f
+	}
+	for _, seed := range h.seeds {
+		out, failed, took := h.command(b, ".", "tutti", "sim", "--faults", "--validators", "6", "--slots", "100", "--seed", seed)
+		f.took += took
+		if failed {
+			f.what, f.seed = verdict(out), seed
+			return f
+		}
+	}
+	return f
+}
+
+// command runs a program in a folder, with a bug and a fixed seed of all
+// tests. It returns the time that it took of a processor.
+func (h *hunter) command(b bug, folder, program string, args ...string) (output string, failed bool, took time.Duration) {
+	cmd := exec.Command(filepath.Join(h.dir, program), args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "TUTTI_PLANTED="+b.name, "TUTTI_SEED=1")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err.Error(), true, 0
+	}
+	return string(out), err != nil, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+}
+
+var (
+	failure   = regexp.MustCompile(`--- FAIL: (Test\w+|Fuzz\w+)`)
+	panicked  = regexp.MustCompile(`\.((?:Test|Fuzz)[A-Z]\w*)\(`)
+	violation = regexp.MustCompile(`node \d+: (\w+: [^\n]*)`)
+	key       = regexp.MustCompile(`[1-9A-HJ-NP-Za-km-z]{32,}`)
+)
+
+// failedTest returns the name of the first test that failed.
+func failedTest(output string) string {
+	for _, pattern := range []*regexp.Regexp{failure, panicked} {
+		if m := pattern.FindStringSubmatch(output); m != nil {
+			return "`" + m[1] + "`"
+		}
+	}
+	return "does not end"
+}
+
+// verdict returns what a run says is broken, without long keys.
+func verdict(output string) string {
+	m := violation.FindStringSubmatch(output)
+	if m == nil {
+		return "does not run"
+	}
+	return key.ReplaceAllString(m[1], "…")
+}
+
+// line returns the line of an output that begins so.
+func line(output, begin string) string {
+	for l := range strings.Lines(output) {
+		if strings.HasPrefix(l, begin) {
+			return l
+		}
+	}
+	return ""
+}

@@ -42,6 +42,18 @@ func TestExceeds(t *testing.T) {
 	}
 }
 
+// Exactly a third, or two, is not more than that.
+func TestThirds(t *testing.T) {
+	for part := range ledger.Lamports(7) {
+		if got := OneThird(part, 6); got != (part >= 3) {
+			t.Errorf("%d of 6 is more than a third: %v", part, got)
+		}
+		if got := TwoThirds(part, 6); got != (part >= 5) {
+			t.Errorf("%d of 6 is more than two thirds: %v", part, got)
+		}
+	}
+}
+
 func TestEpochs(t *testing.T) {
 	sched := schedule{slots: 32}
 	for i := range 8 {

@@ -4,9 +4,9 @@
 // as `make bugs`.
 //
 // Of the tests those of the wrong package run first, then those of all other
-// packages, up to the first that fails. The simulation is a short run, twice,
-// whose traces must be the same, and then seeds with faults, up to the first
-// that does not pass. Before all that everything must pass without a bug.
+// packages, up to the first that fails. Of the simulations a short run without
+// faults comes first, twice, with the same trace; then ten seeds of the
+// scenario twins, and seeds with faults. Before all that everything must pass without a bug.
 package main
 
 import (
@@ -56,7 +56,7 @@ type bug struct{ name, what string }
 // finding is what finds a bug, if anything does.
 type finding struct {
 	what string        // "–": nothing
-	seed string        // of the simulation
+	seed string        // of the simulation, and its kind
 	took time.Duration // of a processor
 }
 
@@ -174,30 +174,35 @@ func (h *hunter) tests(b bug) finding {
 	return f
 }
 
-// simulate runs a simulation with a bug: twice without faults, and seeds with
-// faults up to the first that does not pass. In seeds 4 and 7 all have the same stake,
-// so that some of the six have exactly a third, and two thirds, of it.
+// simulate runs simulations with a bug, up to the first that does not pass. In
+// seeds 4 and 7 all six validators have the same stake, so that some of them
+// have exactly a third, and two thirds, of it.
 func (h *hunter) simulate(b bug) finding {
 	f := finding{what: "–", seed: "–"}
-	var traces [2]string
-	for i := range traces {
-		out, failed, took := h.command(b, ".", "tutti", "sim", "--validators", "6", "--slots", "8", "--seed", "4")
+	run := func(kind string, flags ...string) (trace string) {
+		out, failed, took := h.command(b, ".", "tutti", append([]string{"sim"}, flags...)...)
 		f.took += took
 		if failed {
-			f.what, f.seed = verdict(out), "4"
+			f.what, f.seed = verdict(out)
+			f.seed = kind + " " + f.seed
+		}
+		return line(out, "trace")
+	}
+	var traces [2]string
+	for i := range traces {
+		if traces[i] = run("healthy", "--validators", "6", "--slots", "8", "--seed", "4"); f.found() {
 			return f
 		}
-		traces[i] = line(out, "trace")
 	}
 	if traces[0] != traces[1] {
-		f.what, f.seed = "the traces of two runs differ", "4"
+		f.what, f.seed = "the traces of two runs differ", "healthy 4"
+		return f
+	}
+	if run("twins", "--scenario", "twins", "--seeds", "0..9", "--jobs", "1"); f.found() {
 		return f
 	}
 	for _, seed := range h.seeds {
-		out, failed, took := h.command(b, ".", "tutti", "sim", "--faults", "--validators", "6", "--slots", "100", "--seed", seed)
-		f.took += took
-		if failed {
-			f.what, f.seed = verdict(out), seed
+		if run("faults", "--faults", "--validators", "6", "--slots", "100", "--seed", seed); f.found() {
 			return f
 		}
 	}
@@ -221,7 +226,7 @@ func (h *hunter) command(b bug, folder, program string, args ...string) (output 
 var (
 	failure   = regexp.MustCompile(`--- FAIL: (Test\w+|Fuzz\w+)`)
 	panicked  = regexp.MustCompile(`\.((?:Test|Fuzz)[A-Z]\w*)\(`)
-	violation = regexp.MustCompile(`node \d+: (\w+: [^\n]*)`)
+	violation = regexp.MustCompile(`seed (\d+), virtual time \S+, node \d+: (\w+: [^\n]*)`)
 	key       = regexp.MustCompile(`[1-9A-HJ-NP-Za-km-z]{32,}`)
 )
 
@@ -235,13 +240,13 @@ func failedTest(output string) string {
 	return "does not end"
 }
 
-// verdict returns what a run says is broken, without long keys.
-func verdict(output string) string {
+// verdict returns what a run says is broken, without long keys, and its seed.
+func verdict(output string) (what, seed string) {
 	m := violation.FindStringSubmatch(output)
 	if m == nil {
-		return "does not run"
+		return "does not run", "–"
 	}
-	return key.ReplaceAllString(m[1], "…")
+	return key.ReplaceAllString(m[2], "…"), m[1]
 }
 
 // line returns the line of an output that begins so.

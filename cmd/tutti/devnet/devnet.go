@@ -361,7 +361,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 			live := r.tracker.Live()
 			r.mu.Unlock()
 			r.display.line(live)
-			if r.memory.take(time.Now(), r.resident()) {
+			if r.memory.take(time.Now(), r.ownMemory()) {
 				r.display.say("%v", r.memory)
 			}
 		}
@@ -465,13 +465,13 @@ func (r *run) cpu() (sum time.Duration) {
 	return sum
 }
 
-// resident returns the resident sets of all validators, in bytes.
-func (r *run) resident() []uint64 {
-	rss := make([]uint64, len(r.nodes))
+// ownMemory returns the memory of all validators, in bytes.
+func (r *run) ownMemory() []uint64 {
+	own := make([]uint64, len(r.nodes))
 	for i, v := range r.nodes {
-		_, _, rss[i] = v.usage()
+		_, _, own[i] = v.usage()
 	}
-	return rss
+	return own
 }
 
 // summary puts together what the tracker and the validators counted.
@@ -489,12 +489,12 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 		_, rss, _ := v.usage()
 		s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
 	}
-	s.RSSByMinute = map[string][]float64{}
+	s.MemoryByMinute = map[string][]float64{}
 	for i, minutes := range r.memory.minutes {
-		s.RSSByMinute[nodeName(i)] = minutes
+		s.MemoryByMinute[nodeName(i)] = minutes
 	}
 	if slope, ok := r.memory.slope(); ok {
-		s.RSSSlope = &slope
+		s.MemorySlope = &slope
 	}
 	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
 		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)

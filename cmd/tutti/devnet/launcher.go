@@ -80,15 +80,15 @@ func (v *validator) ended() bool {
 }
 
 // usage returns the processor time of all runs of the validator, and of the
-// one that runs the largest and the present resident set, in bytes.
-func (v *validator) usage() (cpu time.Duration, rssMax, rss uint64) {
+// one that runs the largest resident set and its own memory now, in bytes.
+func (v *validator) usage() (cpu time.Duration, rssMax, own uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	cpu, rssMax, rss, err := processUsage(v.now.cmd.Process.Pid)
+	cpu, rssMax, own, err := processUsage(v.now.cmd.Process.Pid)
 	if err != nil {
 		return v.used, 0, 0
 	}
-	return v.used + cpu, rssMax, rss
+	return v.used + cpu, rssMax, own
 }
 
 // plan gives every validator its addresses.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// memory follows the resident sets of validators, minute by minute.
+// memory follows the memory of validators, minute by minute.
 type memory struct {
 	began  time.Time
 	sums   []float64 // MiB, of the samples of the running minute, by validator
@@ -23,8 +23,8 @@ func newMemory(validators int, now time.Time) *memory {
 
 // take takes a sample, in bytes; 0 is of a validator that is down. It tells
 // whether a minute is over with it.
-func (m *memory) take(now time.Time, rss []uint64) bool {
-	for i, bytes := range rss {
+func (m *memory) take(now time.Time, own []uint64) bool {
+	for i, bytes := range own {
 		if bytes > 0 {
 			m.sums[i] += float64(bytes) / (1 << 20)
 			m.counts[i]++

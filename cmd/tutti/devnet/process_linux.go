@@ -20,8 +20,9 @@ func processAttributes() *syscall.SysProcAttr {
 }
 
 // processUsage returns the processor time of a running process, and the
-// largest and the present resident set, in bytes.
-func processUsage(pid int) (cpu time.Duration, rssMax, rss uint64, err error) {
+// largest resident set and its own memory now, in bytes: resident without
+// files that are mapped, which the kernel takes back when it wants to.
+func processUsage(pid int) (cpu time.Duration, rssMax, own uint64, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, 0, err
@@ -44,7 +45,7 @@ func processUsage(pid int) (cpu time.Duration, rssMax, rss uint64, err error) {
 		return 0, 0, 0, err
 	}
 	for line := range bytes.Lines(status) {
-		for name, into := range map[string]*uint64{"VmHWM:": &rssMax, "VmRSS:": &rss} {
+		for name, into := range map[string]*uint64{"VmHWM:": &rssMax, "RssAnon:": &own} {
 			size, ok := bytes.CutPrefix(line, []byte(name))
 			if !ok {
 				continue
@@ -54,5 +55,5 @@ func processUsage(pid int) (cpu time.Duration, rssMax, rss uint64, err error) {
 			}
 		}
 	}
-	return cpu, rssMax << 10, rss << 10, nil
+	return cpu, rssMax << 10, own << 10, nil
 }

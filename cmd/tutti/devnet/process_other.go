@@ -11,4 +11,4 @@ import (
 func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // processUsage knows nothing here: only Linux has /proc.
-func processUsage(int) (cpu time.Duration, rssMax, rss uint64, err error) { return 0, 0, 0, nil }
+func processUsage(int) (cpu time.Duration, rssMax, own uint64, err error) { return 0, 0, 0, nil }

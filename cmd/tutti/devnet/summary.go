@@ -31,11 +31,12 @@ type Summary struct {
 	CPUPerTx float64 `json:"cpu_us_per_tx"`
 	// RSSMax is the largest resident set of a validator, in MiB.
 	RSSMax float64 `json:"rss_max_mib"`
-	// RSSByMinute are the mean resident sets in each minute, in MiB, by node,
-	// and RSSSlope how fast all of them together grow after warm-up, in percent
+	// MemoryByMinute is the mean memory in each minute, in MiB, by node, without
+	// mapped files of the ledger, which the kernel takes back when it wants to.
+	// MemorySlope is how fast all of it together grows after warm-up, in percent
 	// an hour; nil for runs that are too short to tell.
-	RSSByMinute map[string][]float64 `json:"rss_mib_by_minute"`
-	RSSSlope    *float64             `json:"rss_slope_percent_per_hour"`
+	MemoryByMinute map[string][]float64 `json:"memory_mib_by_minute"`
+	MemorySlope    *float64             `json:"memory_slope_percent_per_hour"`
 }
 
 // Egress counts what a node sent of its own UserBlocks: the shreds that they
@@ -99,8 +100,8 @@ func (s *Summary) print(w io.Writer) {
 	row("BankHashes", "%d compared, %d mismatches", s.BankHashesCompared, s.BankHashMismatches)
 	row("shreds", "%d sets recovered, %d shreds repaired", s.RecoveredSets, s.RepairedShreds)
 	row("resources", "%.0f µs CPU per transaction, at most %.0f MiB a node", s.CPUPerTx, s.RSSMax)
-	if s.RSSSlope != nil {
-		row("memory", "grows by %.1f %% an hour after warm-up", *s.RSSSlope)
+	if s.MemorySlope != nil {
+		row("memory", "grows by %.1f %% an hour after warm-up", *s.MemorySlope)
 	}
 }
 

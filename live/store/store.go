@@ -177,6 +177,7 @@ func badgerOptions(dir string) badger.Options {
 		WithValueThreshold(1 << 20). // above pieceMax
 		WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).
+		WithBlockSize(64 << 10). // with room for the longest values: a block that grows is copied each time
 		WithCompression(options.None).
 		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithBlockCacheSize(16 << 20).

@@ -90,10 +90,12 @@ func markRunning(c *cobra.Command, running *bool) {
 	}
 }
 
-// The exit codes that commands choose.
+// The exit codes that commands choose; exitInterrupted is what shells have for
+// Ctrl-C.
 const (
-	exitUsage  = 2
-	exitHalted = 3
+	exitUsage       = 2
+	exitHalted      = 3
+	exitInterrupted = 130
 )
 
 // exitError is an error with an exit code other than 1.

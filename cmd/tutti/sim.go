@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +38,8 @@ With --seeds A..B one line a seed says what it came to; the exit code is 1 if
 one of them did not pass.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// There is nothing to put away at Ctrl-C.
+			defer context.AfterFunc(cmd.Context(), func() { os.Exit(exitInterrupted) })()
 			cfg.Params = cluster.LocalParams(proposers)
 			if fanout > 0 {
 				cfg.Params.Fanout = fanout

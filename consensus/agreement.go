@@ -348,14 +348,15 @@ type Want struct {
 
 // Wanted returns the values whose links would tell more about a block: those
 // of later blocks at which the chain of a voter who is against me cannot be
-// followed further down. They are sorted by block, hash and account.
-func (a *Agreement) Wanted(block ledger.BlockRef) []Want {
+// followed further down; with all, also those that voters report of blocks that
+// this node has not executed. They are sorted by block, hash and account.
+func (a *Agreement) Wanted(block ledger.BlockRef, all bool) []Want {
 	var wanted []Want
 	for account, r := range a.reports {
 		o, end := a.opinion(r.value, block)
 		_, executed := a.own[end.Block]
 		against := executed || end != r.value
-		if o.Stance == Silent && against && end.Block.Slot > max(block.Slot, a.floor) {
+		if o.Stance == Silent && (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
 			wanted = append(wanted, Want{end, account})
 		}
 	}

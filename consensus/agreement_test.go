@@ -150,7 +150,7 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 	check(5, "0 with, 35 against, 35 unnamed: stalled")
 	check(4, "40 with, 35 against, 0 unnamed: halt")
 	check(3, "40 with, 0 against, 0 unnamed: open")
-	if got := a.Wanted(block("2")); len(got) != 1 || got[0] != (Want{Value{block("4"), value("q4")}, account("b")}) {
+	if got := a.Wanted(block("2"), false); len(got) != 1 || got[0] != (Want{Value{block("4"), value("q4")}, account("b")}) {
 		t.Fatal(got)
 	}
 	// Its links tell that it differs from 3 on.
@@ -159,7 +159,7 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 	}
 	check(3, "40 with, 35 against, 0 unnamed: halt")
 	check(2, "75 with, 0 against, 0 unnamed: certified")
-	if got := a.Wanted(block("2")); len(got) != 0 {
+	if got := a.Wanted(block("2"), false); len(got) != 0 {
 		t.Fatal(got)
 	}
 	// A replayed vote does not bring an old report back; a newer one does.
@@ -172,7 +172,10 @@ func TestReportsSpeakForAncestors(t *testing.T) {
 	a.say("c", 11, 9, "r9")
 	a.say("z", 11, 4, "q4")
 	check(4, "75 with, 0 against, 0 unnamed: certified")
-	if got := a.Wanted(block("4")); len(got) != 0 {
+	if got := a.Wanted(block("4"), false); len(got) != 0 {
+		t.Fatal(got)
+	}
+	if got := a.Wanted(block("4"), true); len(got) != 1 || got[0].Hash != value("r9") {
 		t.Fatal(got)
 	}
 	a.Prune(block("4"))

@@ -44,6 +44,7 @@ func (n *Node) chores() {
 		n.watchEpoch()
 		n.repair()
 		n.askLinks()
+		n.tellWhy()
 		n.slim()
 		n.reportHead()
 	}

@@ -21,6 +21,9 @@ const (
 	// stalledSlots is for how many slots of the own clock a node waits for
 	// agreement to come back.
 	stalledSlots = 32
+	// overdueSlots is for how many slots a block may be without a certificate,
+	// or none be confirmed, before the node takes it that something is wrong.
+	overdueSlots = 8
 	// uncertifiedMax is how many blocks the root waits for their BankHashes to
 	// be certified: so far it is possible to go back.
 	uncertifiedMax = 64
@@ -191,6 +194,55 @@ func (n *Node) stop(h Health, j *judged, cause string) {
 	c := n.changed(j)
 	c.Cause = cause
 	n.report(c)
+	for i := range halt.Testimonies {
+		t := &halt.Testimonies[i]
+		if h == Wrong || t.Account == n.cfg.VoteAccount {
+			continue // the others know better; it does not vote again
+		}
+		if m := testimony(t.Signed); m != nil {
+			n.proof = append(n.proof, m)
+		}
+	}
+}
+
+// testimony returns the message that somebody signed.
+func testimony(signed []byte) Message {
+	if r, err := ledger.ParseReport(signed); err == nil {
+		return ReportMessage{r}
+	}
+	tx, err := ledger.ParseTransaction(signed)
+	if err != nil {
+		return nil
+	}
+	v, err := ledger.ParseVote(&tx)
+	if err != nil {
+		return nil
+	}
+	return VoteMessage{Tx: tx, Vote: v}
+}
+
+// How a node that has halted tells others why: votes may have been lost on the
+// way to them, and nobody sends them again.
+const (
+	tellRounds = 16 // one a slot
+	tellPeers  = 8
+)
+
+// tellWhy sends both sides' votes to some peers, once a slot.
+func (n *Node) tellWhy() {
+	now := n.slot()
+	if len(n.proof) == 0 || now <= n.toldAt {
+		return
+	}
+	n.toldAt = now
+	peers := n.stakedPeers()
+	n.rng.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	for _, m := range n.proof {
+		n.do(Send{To: peers[:min(len(peers), tellPeers)], Msg: m})
+	}
+	if now >= n.stoppedAt+tellRounds {
+		n.proof = nil
+	}
 }
 
 // reportInstead sends a signed report once a slot, while this node does not
@@ -249,10 +301,6 @@ func (n *Node) endEpoch(last *validator.Block, now ledger.Slot) {
 	}
 }
 
-// overdueSlots is for how many slots a node has seen nothing new confirmed
-// when it takes the last confirmed block for that of an epoch which has ended.
-const overdueSlots = 8
-
 // watchEpoch looks whether an epoch has ended by the clock. From its middle on
 // nothing is confirmed by accident: a node that only was away for a while hears
 // of newer blocks first.
@@ -270,7 +318,7 @@ func (n *Node) askLinks() {
 	if n.unsure == nil || n.stopped() || !n.agreement.Disputed() {
 		return
 	}
-	wanted := n.agreement.Wanted(n.unsure.BlockRef)
+	wanted := n.wantedLinks()
 	for len(wanted) > 0 {
 		same := 1
 		for same < len(wanted) && wanted[same].Value == wanted[0].Value {
@@ -283,6 +331,13 @@ func (n *Node) askLinks() {
 			n.do(Send{To: []ledger.Pubkey{stakes.Items[i].Identity}, Msg: LinksRequest{w.Value}})
 		}
 	}
+}
+
+// wantedLinks returns the links that would tell more about the oldest block
+// that is not certified: those of voters known to be against this node, and if
+// that block is old, of all who have executed others than this node.
+func (n *Node) wantedLinks() []consensus.Want {
+	return n.agreement.Wanted(n.unsure.BlockRef, n.slot() > n.unsure.Slot+overdueSlots)
 }
 
 // onLinksRequest answers with own links, if the value is the own one.
@@ -308,7 +363,7 @@ func (n *Node) onLinksRequest(from ledger.Pubkey, m LinksRequest) {
 
 // onLinksResponse learns links that were asked for.
 func (n *Node) onLinksResponse(from ledger.Pubkey, m LinksResponse) {
-	if n.unsure == nil || !slices.ContainsFunc(n.agreement.Wanted(n.unsure.BlockRef), func(w consensus.Want) bool { return w.Value == m.Value }) {
+	if n.unsure == nil || !slices.ContainsFunc(n.wantedLinks(), func(w consensus.Want) bool { return w.Value == m.Value }) {
 		n.drop("links", "not asked for", from)
 		return
 	}

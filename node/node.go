@@ -133,6 +133,8 @@ type Node struct {
 	stalledAt  ledger.Slot // since when Stalled
 	stoppedAt  ledger.Slot // since when Wrong or Halted
 	reportedAt ledger.Slot // of the last signed report
+	proof      []Message   // both sides' votes, which others are told
+	toldAt     ledger.Slot // when they were
 	// stakes are those of coming epochs, by the block that decides them, until
 	// it is confirmed.
 	stakes map[ledger.BlockRef][]*cluster.EpochStakes

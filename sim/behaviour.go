@@ -44,6 +44,8 @@ type dishonest struct {
 	twins []int
 	// behaviours are those of single machines.
 	behaviours map[int]behaviour
+	// liars are validators whose executor is wrong; as many as are wanted.
+	liars map[int]*liar
 }
 
 // validate checks that the dishonest have less than a third of the stake.
@@ -70,7 +72,7 @@ func (d *dishonest) firm(validators []cluster.Validator) bool {
 func (d *dishonest) stake(validators []cluster.Validator) (bad, total ledger.Lamports) {
 	for i := range validators {
 		total += validators[i].Stake
-		if !d.honest(i) {
+		if !d.honest(i) && d.liars[i] == nil {
 			bad += validators[i].Stake
 		}
 	}
@@ -78,7 +80,9 @@ func (d *dishonest) stake(validators []cluster.Validator) (bad, total ledger.Lam
 }
 
 // none tells whether all are honest.
-func (d *dishonest) none() bool { return len(d.twins) == 0 && len(d.behaviours) == 0 }
+func (d *dishonest) none() bool {
+	return len(d.twins) == 0 && len(d.behaviours) == 0 && len(d.liars) == 0
+}
 
 // validator returns whose identity a machine runs.
 func (d *dishonest) validator(cfg *Config, machine int) int {
@@ -91,7 +95,7 @@ func (d *dishonest) validator(cfg *Config, machine int) int {
 // honest tells whether a validator keeps to the protocol. One that runs twice
 // does not, however well each of its machines behaves.
 func (d *dishonest) honest(validator int) bool {
-	return d.behaviours[validator] == nil && !slices.Contains(d.twins, validator)
+	return d.behaviours[validator] == nil && d.liars[validator] == nil && !slices.Contains(d.twins, validator)
 }
 
 // String tells what the dishonest do, for people.
@@ -102,6 +106,9 @@ func (d *dishonest) String() string {
 	}
 	for _, machine := range slices.Sorted(maps.Keys(d.behaviours)) {
 		all = append(all, fmt.Sprintf("node %d %v", machine, d.behaviours[machine]))
+	}
+	for _, v := range slices.Sorted(maps.Keys(d.liars)) {
+		all = append(all, fmt.Sprintf("node %d executes wrongly from slot %d on", v, d.liars[v].from))
 	}
 	return strings.Join(all, ", ")
 }

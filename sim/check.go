@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,10 @@ type checker struct {
 	genesis *cluster.Genesis
 	ledger  *invariant.Ledger
 	votes   *invariant.Votes
+	halts   *invariant.Halts
+	// crossed is when more than a third of the stake had reported another
+	// BankHash first; 0: not yet.
+	crossed time.Duration
 	nodes   []watched
 	signers signers
 	// villains are the identities and vote accounts of dishonest validators.
@@ -73,6 +78,7 @@ func (s *nodeSet) add(i int) {
 // votes and shreds since the beginning.
 type watched struct {
 	dishonest  bool
+	halted     bool                         // for ever
 	blocks     map[*invariant.Block]bool    // held
 	userBlocks map[ledger.UserBlockRef]bool // held and well formed
 	complete   map[*invariant.Block]bool    // all UserBlocks up to it are held
@@ -111,6 +117,7 @@ func newChecker(g *cluster.Genesis, bankHash ledger.Hash, villains *dishonest) *
 		genesis: g,
 		ledger:  l,
 		votes:   invariant.NewVotes(l),
+		halts:   invariant.NewHalts(l),
 		nodes:   make([]watched, len(g.Validators)+len(villains.twins)),
 		signers: signers{schedule: cluster.NewSchedule(g), of: make(map[ledger.SlotKey]ledger.Pubkey)},
 		said:    make(map[*invariant.Block]*sayings),
@@ -265,6 +272,10 @@ func (c *checker) report(host int, of any) error {
 		if !c.villains[r.Voter] {
 			return fmt.Errorf("BankHash of slot %d is %v, voter %v has %v", r.Slot, r.Own, r.Voter, r.Other)
 		}
+	case node.WentBack:
+		return fmt.Errorf("executes %v again, of which it has the right BankHash", r.Wrong)
+	case node.HealthChanged:
+		return c.health(w, &r)
 	case node.Equivocated:
 		if !c.villains[r.Signer] {
 			return fmt.Errorf("has a proof against %v, which is honest", r.Signer)
@@ -275,6 +286,23 @@ func (c *checker) report(host int, of any) error {
 		return head(&r)
 	}
 	return nil
+}
+
+// health checks that an honest node stops for a reason, and for good (PROTOCOL
+// section 10).
+func (c *checker) health(w *watched, r *node.HealthChanged) error {
+	switch {
+	case r.Health == node.Healthy && w.halted:
+		return errors.New("goes on after it has halted")
+	case r.Health == node.Healthy || r.Health == node.Halted && w.halted: // it has started again
+		return nil
+	}
+	w.halted = r.Health == node.Halted
+	b, err := c.ledger.Block(r.Block)
+	if err != nil {
+		return err
+	}
+	return c.halts.Halt(b)
 }
 
 // only checks that nobody honest makes two blocks under one key, not even with
@@ -345,6 +373,9 @@ func (c *checker) root(host int, ref ledger.BlockRef) error {
 		return err
 	}
 	w := &c.nodes[host]
+	if w.halted {
+		return fmt.Errorf("root %v after it has halted", ref)
+	}
 	if b == w.root || !b.Descends(w.root) {
 		return fmt.Errorf("root %v does not follow root %v", ref, w.root.Ref)
 	}
@@ -427,6 +458,16 @@ func head(h *node.Head) error {
 
 // send checks a message as it leaves a node.
 func (c *checker) send(h *host, e node.Send, f *frame) error {
+	crossed := false
+	switch m := e.Msg.(type) {
+	case node.VoteMessage:
+		crossed = c.halts.Report(m.Vote.Account, m.Vote.Block, m.Vote.BankSlot, m.Vote.BankHash)
+	case node.ReportMessage:
+		crossed = c.halts.Report(m.Account, m.Block, m.Block.Slot, m.BankHash)
+	}
+	if crossed && c.crossed == 0 {
+		c.crossed = h.sim.now
+	}
 	if c.nodes[h.index].dishonest {
 		return nil
 	}
@@ -436,6 +477,9 @@ func (c *checker) send(h *host, e node.Send, f *frame) error {
 	switch m := e.Msg.(type) {
 	case node.VoteMessage:
 		if m.Vote.Authority == h.node.Self() {
+			if c.nodes[h.index].halted {
+				return fmt.Errorf("vote for %v after it has halted", m.Vote.Block)
+			}
 			return c.vote(h.index, m, h.disk)
 		}
 	case node.ShredMessage:
@@ -463,6 +507,9 @@ func (c *checker) shred(h *host, to []ledger.Pubkey, m *node.ShredMessage) error
 	w := &c.nodes[h.index]
 	key := m.Shred.Key()
 	if c.signers.signer(key) == h.node.Self() {
+		if w.halted {
+			return fmt.Errorf("makes %v after it has halted", key)
+		}
 		if err := c.due(h, &m.Shred); err != nil {
 			return err
 		}

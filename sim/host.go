@@ -256,6 +256,9 @@ func (h *host) do(e node.Effect, f *frame) error {
 		if err != nil {
 			return fmt.Errorf("execute %v: %w", e.Block.Ref, err)
 		}
+		if l := s.villains.liars[h.validator]; l != nil {
+			result = l.distort(result)
+		}
 		took := s.cfg.Machine.Execute + time.Duration(len(result.Receipts))*s.cfg.Machine.ExecuteTransaction
 		if s.faults != nil && s.faults.slow != nil {
 			took *= time.Duration(s.faults.slow[h.index])

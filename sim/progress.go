@@ -77,7 +77,7 @@ func (s *Sim) judge(d *deadline) error {
 	for i, v := range s.genesis.Validators {
 		total += v.Stake
 		w := &s.check.nodes[i]
-		if w.dishonest {
+		if w.dishonest || w.halted {
 			out += v.Stake
 			continue
 		}
@@ -92,8 +92,8 @@ func (s *Sim) judge(d *deadline) error {
 		}
 		behind = i
 	}
-	if without > 0 && consensus.OneThird(without+out, total) {
-		behind = -1 // the dishonest may do nothing, and may not be missed
+	if consensus.OneThird(without+out, total) {
+		behind = -1 // the dishonest and the halted may do nothing, and may not be missed
 	}
 	if !d.all && consensus.TwoThirds(with, total) {
 		return nil

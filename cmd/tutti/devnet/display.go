@@ -76,6 +76,9 @@ func (d *display) line(live load.Live) {
 	if live.Mismatches > 0 {
 		fmt.Fprintf(&b, " | %s", d.color(red, fmt.Sprintf("BankHash mismatches %d", live.Mismatches)))
 	}
+	if live.Unwell > 0 {
+		fmt.Fprintf(&b, " | %s", d.color(red, fmt.Sprintf("%d validators stalled, wrong or halted", live.Unwell)))
+	}
 	d.before = live
 	if !d.terminal {
 		fmt.Fprintln(d.out, b.String())

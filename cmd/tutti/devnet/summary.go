@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tutti/cmd/tutti/load"
@@ -98,6 +100,9 @@ func (s *Summary) print(w io.Writer) {
 		row("UserBlocks", "recorded in %s; missed: %d", strings.Join(lanes, ", "), s.UserBlocksMissed)
 	}
 	row("BankHashes", "%d compared, %d mismatches", s.BankHashesCompared, s.BankHashMismatches)
+	for _, i := range slices.Sorted(maps.Keys(s.Unwell)) {
+		row("health", "%s is %s", nodeName(i), s.Unwell[i])
+	}
 	row("shreds", "%d sets recovered, %d shreds repaired", s.RecoveredSets, s.RepairedShreds)
 	row("resources", "%.0f µs CPU per transaction, at most %.0f MiB a node", s.CPUPerTx, s.RSSMax)
 	if s.MemorySlope != nil {

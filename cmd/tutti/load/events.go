@@ -49,6 +49,9 @@ type Event struct {
 	Block  string `json:"block"`
 	Key    string `json:"key"`
 	Signer string `json:"signer"`
+	// Health is what a node does about BankHashes that differ: node.Health in
+	// words.
+	Health string `json:"health"`
 
 	Confirmed ledger.Slot `json:"confirmed"`
 	Executed  ledger.Slot `json:"executed"`

@@ -42,6 +42,9 @@ type Summary struct {
 	// those of the whole run that differ from the first that was reported.
 	BankHashesCompared uint64 `json:"bank_hashes_compared"`
 	BankHashMismatches uint64 `json:"bank_hash_mismatches"`
+	// Unwell has the nodes that are not healthy at the end, and what they are
+	// instead: node.Health in words.
+	Unwell map[int]string `json:"unwell"`
 }
 
 // Ending is what became of a transaction.

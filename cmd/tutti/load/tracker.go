@@ -7,6 +7,7 @@ import (
 
 	"tutti/bank"
 	"tutti/ledger"
+	"tutti/node"
 )
 
 const (
@@ -56,6 +57,7 @@ type Live struct {
 	Outcomes                  [bank.BadNonce + 1]uint64
 	Refused                   uint64
 	Mismatches                uint64
+	Unwell                    int // nodes that are not healthy
 	// Lanes counts, by lane, the UserBlocks that leader blocks named.
 	Lanes map[ledger.Lane]uint64
 	// Lost counts events that a node did not send because it was not read
@@ -117,6 +119,7 @@ func NewTracker(nodes int) *Tracker {
 		heads:      make([]Event, nodes),
 	}
 	t.sum.UserBlocksRecorded = map[ledger.Lane]uint64{}
+	t.sum.Unwell = map[int]string{}
 	t.live.Lanes = map[ledger.Lane]uint64{}
 	return t
 }
@@ -146,7 +149,7 @@ func (t *Tracker) Unsent(id TxID) {
 }
 
 // Take takes in an event of the node with that number.
-func (t *Tracker) Take(node int, e *Event) {
+func (t *Tracker) Take(from int, e *Event) {
 	switch e.Type {
 	case "held":
 		u := t.userBlock(e.UserBlock)
@@ -165,7 +168,7 @@ func (t *Tracker) Take(node int, e *Event) {
 		if u.recorded[e.Slot] == nil {
 			u.recorded[e.Slot] = make([]int64, t.nodes)
 		}
-		note(u.recorded[e.Slot], node, e.T)
+		note(u.recorded[e.Slot], from, e.T)
 	case "block":
 		b := t.block(e)
 		if b.seen {
@@ -178,11 +181,11 @@ func (t *Tracker) Take(node int, e *Event) {
 	case "confirmed":
 		b := t.block(e)
 		b.isChain = true
-		note(b.confirmed, node, e.T)
+		note(b.confirmed, from, e.T)
 		t.top = max(t.top, e.Slot)
 		t.live.Confirmed = max(t.live.Confirmed, e.Slot)
 	case "executed":
-		t.execute(node, e)
+		t.execute(from, e)
 	case "refused":
 		t.live.Refused++
 		if len(e.Txs) >= 8 {
@@ -192,13 +195,20 @@ func (t *Tracker) Take(node int, e *Event) {
 			}
 		}
 	case "head":
-		t.heads[node] = *e
+		t.heads[from] = *e
 		t.live.Slot = max(t.live.Slot, e.Slot)
 		t.live.Executed = max(t.live.Executed, e.Executed)
 		t.live.Lag = 0
 		for i := range t.heads {
 			t.live.Lag = max(t.live.Lag, t.heads[i].Lag)
 		}
+	case "health":
+		if e.Health == node.Healthy.String() {
+			delete(t.sum.Unwell, from)
+		} else {
+			t.sum.Unwell[from] = e.Health
+		}
+		t.live.Unwell = len(t.sum.Unwell)
 	case "lost":
 		t.live.Lost += e.Count
 	}

@@ -102,6 +102,10 @@ func TestTrackerFollows(t *testing.T) {
 	s.confirmed(0, 900, 12, "twelve")
 	s.executed(0, 950, 12, "twelve", "G")
 
+	s.Take(0, &Event{Type: "health", Health: "stalled"})
+	s.Take(0, &Event{Type: "health", Health: "healthy"})
+	s.Take(1, &Event{Type: "health", Health: "halted"})
+
 	// The live counters take each block as it is first executed.
 	live := s.Live()
 	if live.Outcomes[bank.OK] != 2 || live.Outcomes[bank.Duplicate] != 2 || live.Refused != 1 || live.Offered != 9 || live.Mismatches != 1 {
@@ -116,6 +120,7 @@ func TestTrackerFollows(t *testing.T) {
 		Slots: 3, SkippedSlots: 1,
 		UserBlocksRecorded: map[ledger.Lane]uint64{0: 1, 1: 1, 2: 1}, UserBlocksMissed: 1,
 		BankHashesCompared: 3, BankHashMismatches: 1,
+		Unwell: map[int]string{1: "halted"},
 	}
 	want.LatencyMS.Recorded = Quantiles{205, 60_000}
 	want.LatencyMS.Confirmed = Quantiles{301, 60_000}

@@ -1,0 +1,137 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"tutti/ledger"
+	"tutti/node"
+)
+
+// liars returns a cluster of six in which the executors of n validators are
+// wrong from a slot on, in so many different ways; more is what each of them
+// has beyond its share of the stake.
+func liars(seed uint64, n int, from ledger.Slot, ways byte, more ledger.Lamports) (Config, dishonest) {
+	cfg := small(seed)
+	cfg.Validators = 6
+	d := dishonest{liars: make(map[int]*liar)}
+	for i := range cfg.Validators {
+		stake := ledger.Lamports(stakeMin)
+		if i >= cfg.Validators-n {
+			d.liars[i] = &liar{from: from, value: 1 + byte(i)%ways}
+			stake += more
+		}
+		cfg.stakes = append(cfg.stakes, stake)
+	}
+	return cfg, d
+}
+
+// PROTOCOL section 10: exactly a third of the stake is no reason to halt,
+// whether its BankHashes are equal or not. The checker sees to it that no
+// honest node stops without one.
+func TestAThirdIsWrong(t *testing.T) {
+	for ways := byte(1); ways <= 2; ways++ {
+		cfg, d := liars(uint64(ways), 2, 12, ways, 0)
+		cfg.Slots = 40
+		s, _ := runWith(t, cfg, d)
+		for i := range 4 {
+			if s.check.nodes[i].halted {
+				t.Errorf("%d ways: node %d has halted", ways, i)
+			}
+		}
+		if s.check.crossed > 0 {
+			t.Errorf("%d ways: more than a third of the stake at %v", ways, s.check.crossed)
+		}
+	}
+}
+
+// A quarter is wrong: it finds out, and the others go on.
+func TestAFewAreWrong(t *testing.T) {
+	cfg, d := liars(3, 1, 12, 1, 0)
+	cfg.Slots = 40
+	s, r := runWith(t, cfg, d)
+	if r.Confirmed.All < 30 {
+		t.Errorf("%+v", r.Confirmed)
+	}
+	if got := s.hosts[5].disk.halt; got == nil {
+		t.Error("the liar has not given up")
+	}
+}
+
+// Just above a third: every honest node halts within two slots of the vote
+// that crosses it, for good: no vote, block or root follows, which the checker
+// sees to.
+func TestMoreThanAThirdIsWrong(t *testing.T) {
+	for ways := byte(1); ways <= 2; ways++ {
+		cfg, d := liars(uint64(10+ways), 2, 12, ways, 1)
+		cfg.Slots = 30
+		cfg.Network.Jitter = 0
+		s, err := newSim(cfg, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		halted := make([]time.Duration, 4)
+		for i, h := range s.hosts[:4] {
+			h.behaviour = scripted(func(h *host, wanted []queued) []queued { // it only watches
+				for _, q := range wanted {
+					if r, ok := q.effect.(node.Report); ok {
+						if c, ok := r.Of.(node.HealthChanged); ok && c.Health == node.Halted {
+							halted[i] = s.now
+						}
+					}
+				}
+				return wanted
+			})
+		}
+		if _, err := s.Run(); err != nil {
+			t.Fatal(err)
+		}
+		limit := s.check.crossed + cfg.Network.LatencyMax + 2*s.slotAt(1) - 2*s.slotAt(0)
+		for i, at := range halted {
+			if s.check.crossed == 0 || at == 0 || at > limit {
+				t.Errorf("%d ways: the vote is sent at %v, node %d halts at %v, not by %v", ways, s.check.crossed, i, at, limit)
+			}
+		}
+	}
+}
+
+// The halt survives crashes, and nobody halts before there is a reason: the
+// checker sees to both. Whose votes are lost learns the reason from those that
+// have halted. (In other seeds a liar halts before it has reported anything wrong,
+// and no more than a third of the stake is against the others.)
+func TestHaltSurvivesCrashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	crashes := 0
+	for _, seed := range []uint64{4, 5} {
+		cfg, d := liars(seed, 3, 40, 2, 0)
+		cfg.Slots, cfg.Faults = 100, true
+		s, r := runWith(t, cfg, d)
+		for i := range 3 {
+			if !s.check.nodes[i].halted || s.hosts[i].disk.halt == nil {
+				t.Errorf("seed %d: node %d has not halted", seed, i)
+			}
+		}
+		crashes += r.Crashes
+	}
+	if crashes == 0 {
+		t.Error("no node has crashed")
+	}
+}
+
+// What the checker says of nodes that halt.
+func TestHealthViolations(t *testing.T) {
+	halt := func(x *scene) node.HealthChanged {
+		return node.HealthChanged{Health: node.Halted, Block: x.ref(2)}
+	}
+	x := newScene(t)
+	x.broken(x.report(0, halt(x)), "stops over")
+	x = newScene(t)
+	x.broken(x.report(0, node.WentBack{Wrong: x.ref(2)}), "executes")
+	x = newScene(t)
+	x.nodes[0].halted = true
+	x.fine(x.report(0, halt(x)))
+	x.broken(x.report(0, node.HealthChanged{}), "goes on after")
+	x.broken(x.report(0, node.Rooted{Block: x.ref(1)}), "after it has halted")
+}

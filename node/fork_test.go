@@ -24,8 +24,10 @@ func unequal(stakes ...ledger.Lamports) func(*cluster.Options) {
 // other vote.
 func (c *testCluster) voteFor(from, to int, block ledger.BlockRef) {
 	c.t.Helper()
+	executed := c.nodes[to].forks.Root()
 	v := ledger.Vote{
 		Account: pub(testKey("vote", from)), Authority: c.nodes[from].self, HasRoot: true,
+		BankSlot: executed.Slot, BankHash: executed.BankHash,
 		Lockouts: []ledger.Lockout{{Slot: block.Slot, Confirmations: 1}}, Block: block,
 	}
 	m := v.Message(block.ID)

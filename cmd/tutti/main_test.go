@@ -18,6 +18,7 @@ import (
 	"tutti/bank"
 	"tutti/cluster"
 	"tutti/ledger"
+	"tutti/live/store"
 	"tutti/node"
 	"tutti/rpc"
 )
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit-code": checkExitCode, "ledger": startLedger, "mode": checkMode,
 			"hold-port": holdPort, "run-briefly": runBriefly, "interrupt": interruptAt, "check-summary": checkSummary,
-			"await-devnet": awaitDevnet, "check-report": checkReport,
+			"record-halt": recordHalt, "await-devnet": awaitDevnet, "check-report": checkReport,
 		},
 	})
 }
@@ -55,6 +56,23 @@ func checkExitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if text := ts.ReadFile("stderr"); !strings.HasPrefix(text, "Error: ") || strings.Count(text, "\n") != 1 {
 		ts.Fatalf("standard error is not one line: %q", text)
 	}
+}
+
+// recordHalt writes into a stopped node's ledger that it has halted:
+// record-halt LEDGER.
+func recordHalt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: record-halt LEDGER")
+	}
+	dir := ts.MkAbs(args[0])
+	genesis, err := readGenesis(dir)
+	ts.Check(err)
+	s, err := store.Open(store.Options{Dir: dir, Genesis: genesis.Hash(), FreeMin: 1})
+	ts.Check(err)
+	halt := node.Halt{Health: node.Halted, At: 8, Cause: "they differ", Block: ledger.BlockRef{Slot: 7}}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Save([]node.Record{node.HaltRecord{Bytes: halt.Append(nil)}}, false, cancel)
+	ts.Check(errors.Join(s.Run(ctx), s.Close()))
 }
 
 // checkMode checks a file's permissions: mode -rw------- FILE.

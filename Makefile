@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut bugs clean
+.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut lag bugs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -95,6 +95,11 @@ cut: build ## cut 3 validators of 10 off for $CUT and see them come back; needs 
 
 bugs: ## plant bugs, one after the other, and see which test and which promise find each
 	$(GO) run ./internal/planted/hunt
+
+SLOW ?= 5m
+lag: ## slow all executors of a devnet down for $SLOW and measure what that does to votes, confirmations and memory
+	$(GO) build -trimpath -tags planted -o bin/tutti-planted ./cmd/tutti
+	bin/tutti-planted devnet faults --reset --ledger devnet-ledger --load 400 --max-cost-per-slot 300000 --slow-executors 10 --for $(SLOW)
 
 clean: ## remove what was built, and the devnet's ledgers
 	rm -rf bin devnet-ledger

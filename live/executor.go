@@ -33,6 +33,8 @@ type executor struct {
 	slots []ledger.Slot
 	// durable holds an element when no state is on its way to the disk.
 	durable chan struct{}
+	// slowness is Config.Slowness.
+	slowness func(*bank.Block, time.Duration) time.Duration
 }
 
 type executed struct {
@@ -121,9 +123,7 @@ func (x *executor) run(ctx context.Context, took func(time.Duration)) error {
 			var err error
 			switch order := order.(type) {
 			case node.Execute:
-				began := time.Now()
-				err = x.execute(order.Block)
-				took(time.Since(began))
+				err = x.execute(ctx, order.Block, took)
 			case node.Discard:
 				err = x.discard(order.Block)
 			case node.Root:
@@ -137,11 +137,19 @@ func (x *executor) run(ctx context.Context, took func(time.Duration)) error {
 	}
 }
 
-func (x *executor) execute(block *bank.Block) error {
+func (x *executor) execute(ctx context.Context, block *bank.Block, took func(time.Duration)) error {
+	began := time.Now()
 	r, err := x.bank.Execute(block)
 	if err != nil {
 		return fmt.Errorf("execute %v: %w", block.Ref, err)
 	}
+	if x.slowness != nil {
+		select {
+		case <-time.After(x.slowness(block, time.Since(began))):
+		case <-ctx.Done():
+		}
+	}
+	took(time.Since(began))
 	e := &executed{
 		parent: r.Parent,
 		height: r.Height,

@@ -65,6 +65,9 @@ type Config struct {
 	// DropShreds is the share of received Turbine shreds, 0…1, that is thrown
 	// away at random, to test recovery.
 	DropShreds float64
+	// Slowness, if it is set, tells how much longer the executor is to take for
+	// a block for which it took so long, to test what that does to all else.
+	Slowness func(block *bank.Block, took time.Duration) time.Duration
 	// Log takes what people may want to know; nil for nobody.
 	Log *zap.Logger
 }
@@ -153,7 +156,7 @@ func (l *Live) open() error {
 	if l.executor, state, err = recoverBank(cfg.Genesis, l.store, workers); err != nil {
 		return err
 	}
-	l.executor.events = l.core.results
+	l.executor.events, l.executor.slowness = l.core.results, cfg.Slowness
 	halt, err := l.store.Halt()
 	if err != nil {
 		return err

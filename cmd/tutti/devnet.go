@@ -55,7 +55,7 @@ const killsDefault = 50
 
 // newFaultsCommand runs a devnet whose validators are killed.
 func newFaultsCommand() *cobra.Command {
-	o := devnet.Options{Faults: &devnet.Faults{}}
+	o := devnet.Options{CanSlow: canSlow, Faults: &devnet.Faults{}}
 	var params paramFlags
 	c := &cobra.Command{
 		Use:   "faults",
@@ -83,7 +83,8 @@ func newFaultsCommand() *cobra.Command {
 	flags.IntVar(&o.Faults.Pairs, "kill-two", 0, "times to kill two validators at once")
 	flags.IntVar(&o.Faults.Alls, "kill-all", 0, "times to kill all validators at once")
 	flags.IntVar(&o.Faults.Cut, "cut", 0, "validators to cut off from the others, once (needs root)")
-	flags.DurationVar(&o.Faults.CutTime, "for", time.Minute, "how long to cut them off")
+	flags.Float64Var(&o.Faults.Slow, "slow-executors", 0, "have all executors take so many times their time (needs a build with -tags planted)")
+	flags.DurationVar(&o.Faults.For, "for", time.Minute, "how long to cut validators off, or to have slow executors")
 	flags.BoolVar(&o.Faults.OneWay, "one-way", false, "those that are cut off hear the others, and are not heard")
 	flags.Uint64Var(&o.Faults.Seed, "seed", 0, "seed of all choices (default: a random one, which is shown)")
 	flags.BoolVar(&o.Faults.Control, "control", false, "check the checks: killed validators lose their towers, and it is an error if nothing is found wrong")

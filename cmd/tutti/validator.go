@@ -202,7 +202,7 @@ func (f *validatorFlags) config() (cfg live.Config, faucet ed25519.PrivateKey, e
 			return cfg, nil, usage("--entrypoint %q is not host:port", entrypoint)
 		}
 	}
-	cfg.NoTower = f.noRequireTower
+	cfg.NoTower, cfg.Slowness = f.noRequireTower, slowness(f.ledger, cfg.Genesis)
 	cfg.Ledger, cfg.Entrypoints = f.ledger, f.entrypoints
 	cfg.ShredsMax, cfg.DropShreds, cfg.Software = f.limitLedgerSize, f.drop, "tutti/"+version
 	return cfg, faucet, nil

@@ -51,6 +51,8 @@ type Options struct {
 	// and no fault cuts validators off, each stands in a network namespace of
 	// its own, which needs Linux and root.
 	Links netswitch.Link
+	// CanSlow says that this program's validators can be slowed down.
+	CanSlow bool
 	// Faults is what happens to the validators, nil for nothing. The run ends
 	// with them.
 	Faults *Faults
@@ -108,6 +110,12 @@ func (o *Options) check() error {
 		return setup("loss of %v: use a share from 0 to less than 1", o.Links.Loss)
 	case o.Faults != nil && (o.Faults.Cut < 0 || o.Faults.Cut >= o.Validators):
 		return setup("%d validators cut off of %d: use fewer than there are", o.Faults.Cut, o.Validators)
+	case o.Faults != nil && o.Faults.Slow != 0 && (o.Faults.Slow < 1 || o.Load == 0):
+		return setup("executors %v times slower under a load of %d: use 1 or more, and a load", o.Faults.Slow, o.Load)
+	case o.Faults != nil && o.Faults.Slow != 0 && !o.CanSlow:
+		return setup("this program has no slow executors: build it with -tags planted")
+	case o.Faults != nil && (o.Faults.Cut > 0 || o.Faults.Slow > 0) && o.Faults.For <= 0:
+		return setup("faults for %v: use a positive duration", o.Faults.For)
 	case o.RPCPort < 0 || o.RPCPort >= 1<<16-1:
 		return setup("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
 	}
@@ -148,6 +156,13 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	if o.Faults != nil {
 		r.audit = newAudit(f.genesis)
 		r.tracker.Concluded = r.audit.conclude
+		if o.Faults.Slow > 0 {
+			r.lag = newLagRun(len(nodes))
+			r.tracker.Concluded = func(f *load.Fate) {
+				r.audit.conclude(f)
+				r.lag.conclude(f)
+			}
+		}
 	}
 	return r.run(ctx)
 }
@@ -168,6 +183,7 @@ type run struct {
 	mu      sync.Mutex
 	tracker *load.Tracker                  // under mu
 	audit   *audit                         // under mu; nil if there are no faults
+	lag     *lagRun                        // under mu; nil if no executor is slow
 	said    struct{ violations, slow int } // under mu: of the audit, those that were shown
 }
 
@@ -206,6 +222,9 @@ func (r *run) run(ctx context.Context) (err error) {
 	over()
 	stop(r.nodes)
 	if r.audit != nil {
+		if r.lag != nil {
+			r.concludeLag()
+		}
 		r.verifyLedgers(ctx)
 		r.ended = append(r.ended, r.verdict())
 	}
@@ -254,6 +273,9 @@ func (r *run) take(node int, e *load.Event) {
 	r.tracker.Take(node, e)
 	if r.audit != nil {
 		r.audit.take(node, e)
+	}
+	if r.lag != nil {
+		r.lag.take(node, e)
 	}
 }
 

@@ -27,11 +27,15 @@ type Faults struct {
 	Pauses int
 	// Pairs are kills of two validators at once, and Alls of all.
 	Pairs, Alls int
-	// Cut is how many validators are cut off from the others, once, for
-	// CutTime; 0 for none. One way, they hear the others but are not heard.
-	Cut     int
-	CutTime time.Duration
-	OneWay  bool
+	// Cut is how many validators are cut off from the others, once; 0 for
+	// none. One way, they hear the others but are not heard.
+	Cut    int
+	OneWay bool
+	// Slow has all executors take so many times their time, under a load that
+	// they cannot quite bear, and measures what that does; 0 for no slowness.
+	Slow float64
+	// For is how long validators are cut off, or executors slow.
+	For time.Duration
 	// Seed decides which validators, when and for how long.
 	Seed uint64
 	// Control has killed validators lose their towers and start without. Run
@@ -40,7 +44,7 @@ type Faults struct {
 }
 
 // None tells whether there is nothing to bear.
-func (f *Faults) None() bool { return f.Kills+f.Pauses+f.Pairs+f.Alls+f.Cut == 0 }
+func (f *Faults) None() bool { return f.Kills+f.Pauses+f.Pairs+f.Alls+f.Cut == 0 && f.Slow == 0 }
 
 const (
 	waitMax          = 4 * time.Second // before a fault
@@ -99,7 +103,7 @@ func (f *Faults) plan(nodes int) (faults []fault) {
 			case pause:
 				x.down = pauseTime
 			case cut:
-				x.down = f.CutTime
+				x.down = f.For
 			}
 			faults = append(faults, x)
 		}
@@ -112,7 +116,9 @@ func (f *Faults) plan(nodes int) (faults []fault) {
 func (r *run) faulty(ctx context.Context) error {
 	f := r.options.Faults
 	faults := f.plan(len(r.nodes))
-	r.display.say("Faults: %d, seed %d", len(faults), f.Seed)
+	if len(faults) > 0 {
+		r.display.say("Faults: %d, seed %d", len(faults), f.Seed)
+	}
 	var confirmed, slots int
 	for i := range faults {
 		x := &faults[i]
@@ -122,6 +128,11 @@ func (r *run) faulty(ctx context.Context) error {
 		}
 		if len(x.nodes) == 1 {
 			confirmed, slots = confirmed+c, slots+s
+		}
+	}
+	if f.Slow > 0 {
+		if err := r.lagging(ctx); err != nil {
+			return err
 		}
 	}
 	r.conclude(ctx)

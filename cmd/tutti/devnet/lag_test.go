@@ -1,0 +1,95 @@
+package devnet
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"tutti/cmd/tutti/load"
+)
+
+// TestSlowness: what is written is read, and says how much longer to take.
+func TestSlowness(t *testing.T) {
+	dir := t.TempDir()
+	if s := ReadSlowness(dir); s != (Slowness{}) {
+		t.Errorf("without a file: %+v", s)
+	}
+	for _, c := range []struct {
+		s           Slowness
+		took, since time.Duration
+		txs         int
+		want        time.Duration
+	}{
+		{Slowness{}, time.Second, 0, 9, 0},
+		{Slowness{Factor: 10}, 3 * time.Millisecond, 0, 9, 27 * time.Millisecond},
+		{Slowness{Factor: 10, Transaction: time.Millisecond}, 3 * time.Millisecond, 0, 9, 36 * time.Millisecond},
+		{Slowness{Behind: 2 * time.Second}, time.Millisecond, -100 * time.Millisecond, 9, 2100 * time.Millisecond},
+		{Slowness{Behind: 2 * time.Second}, time.Millisecond, 5 * time.Second, 9, 0},
+	} {
+		if err := c.s.write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if got := ReadSlowness(dir).More(c.took, c.txs, c.since); max(got, 0) != c.want {
+			t.Errorf("%+v: %v more, want %v", c.s, got, c.want)
+		}
+	}
+}
+
+func TestSlope(t *testing.T) {
+	for _, c := range []struct {
+		samples []sample
+		want    float64
+	}{
+		{nil, 0},
+		{[]sample{{1, 5}}, 0},
+		{[]sample{{1, 5}, {2, 5}, {3, 5}}, 0},
+		{[]sample{{0, 100}, {1, 103}, {2, 106}}, 3},
+		{[]sample{{0, 10}, {1, 0}, {2, 10}, {3, 0}}, -2},
+	} {
+		if got := slope(c.samples); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%v: %v, want %v", c.samples, got, c.want)
+		}
+	}
+}
+
+// TestLagRun follows votes, lag and transactions through two phases.
+func TestLagRun(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	a, b := &lagPhase{begin: 0, end: 1000 * ms}, &lagPhase{begin: 1000 * ms, end: 2000 * ms}
+	l := newLagRun(2)
+	l.phases = []*lagPhase{a, b}
+	event := func(node int, e load.Event) { l.take(node, &e) }
+	event(0, load.Event{Type: "voted", T: 100 * ms}) // before the first phase
+	l.now = a
+	event(0, load.Event{Type: "voted", T: 400 * ms})
+	event(1, load.Event{Type: "voted", T: 500 * ms})
+	event(0, load.Event{Type: "voted", T: 900 * ms})
+	event(0, load.Event{Type: "head", Lag: 3, Confirmed: 7, Executed: 4})
+	event(0, load.Event{Type: "confirmed"})
+	event(1, load.Event{Type: "confirmed"}) // the same one
+	if a.votes.Count() != 1 || a.votes.Quantile(99) != 500 || a.lag != 3 || a.confirmed != 1 {
+		t.Errorf("first phase: %d intervals of %d ms, lag %d, %d blocks", a.votes.Count(), a.votes.Quantile(99), a.lag, a.confirmed)
+	}
+	if l.level(4) {
+		t.Error("level though a node says nothing")
+	}
+	event(1, load.Event{Type: "head", Lag: 2, Confirmed: 7, Executed: 7})
+	if l.level(4) {
+		t.Error("level though a node has not executed all")
+	}
+	event(0, load.Event{Type: "head", Lag: 2, Confirmed: 7, Executed: 8})
+	if !l.level(4) || l.level(1) {
+		t.Error("not level, or level with too much lag")
+	}
+	for _, f := range []load.Fate{
+		{At: 10 * ms, Recorded: 200 * ms, Confirmed: 600 * ms},
+		{At: 1010 * ms, Recorded: 1200 * ms, Confirmed: 1500 * ms},
+		{At: 1010 * ms, Recorded: 1200 * ms},
+		{At: 2010 * ms, Recorded: 2200 * ms, Confirmed: 2201 * ms},
+	} {
+		l.conclude(&f)
+	}
+	if a.confirm.Count() != 1 || a.confirm.Quantile(50) != 400 || b.confirm.Count() != 1 || b.confirm.Quantile(50) != 300 {
+		t.Errorf("recorded to confirmed: %d of %d ms, %d of %d ms", a.confirm.Count(), a.confirm.Quantile(50), b.confirm.Count(), b.confirm.Quantile(50))
+	}
+}

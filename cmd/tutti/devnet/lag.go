@@ -3,9 +3,11 @@ package devnet
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/ledger"
 )
 
 // Phases of a run with slow executors.
@@ -19,7 +21,7 @@ const (
 	// lagOver is how much more load is offered than slow executors can do, in
 	// percent.
 	lagOver = 125
-	// lagSettle is how long after its begin the slow phase's memory counts.
+	// lagSettle is how long after its begin a phase's memory counts.
 	lagSettle = 30 * time.Second
 	// lagSlack is how many blocks Λ may be above lag_zero (PROTOCOL section 9).
 	lagSlack = 8
@@ -35,8 +37,10 @@ type lagPhase struct {
 	begin, end int64          // Unix nanoseconds
 	votes      load.Histogram // between two votes of a node
 	confirm    load.Histogram // from recorded to confirmed
-	lag        int            // the highest Λ
 	confirmed  int            // blocks
+	lag        int            // the highest Λ
+	backlog    int            // the most blocks of it that name UserBlocks
+	memory     []sample       // of all nodes together
 }
 
 // lagRun watches what slow executors do to a devnet.
@@ -45,20 +49,30 @@ type lagRun struct {
 	now    *lagPhase     // nil between phases
 	voted  []int64       // when each node voted last in this phase
 	heads  []*load.Event // newest of each node
-	memory []sample      // in the slow phase, of all nodes together
+	// busy are the slots of blocks that name UserBlocks, oldest first, and
+	// executed the newest slot that each node has executed.
+	busy     []ledger.Slot
+	executed []ledger.Slot
 }
 
 // sample is a resident set, in MiB, at a time in minutes.
 type sample struct{ at, mib float64 }
 
 func newLagRun(nodes int) *lagRun {
-	return &lagRun{voted: make([]int64, nodes), heads: make([]*load.Event, nodes)}
+	return &lagRun{voted: make([]int64, nodes), heads: make([]*load.Event, nodes), executed: make([]ledger.Slot, nodes)}
 }
 
 // take takes in an event of a node.
 func (l *lagRun) take(node int, e *load.Event) {
-	if e.Type == "head" {
+	switch e.Type {
+	case "head":
 		l.heads[node] = e
+	case "block":
+		if at, known := slices.BinarySearch(l.busy, e.Slot); len(e.Entries) > 0 && !known {
+			l.busy = slices.Insert(l.busy, at, e.Slot)
+		}
+	case "executed":
+		l.executed[node] = max(l.executed[node], e.Slot)
 	}
 	if l.now == nil {
 		return
@@ -71,11 +85,22 @@ func (l *lagRun) take(node int, e *load.Event) {
 		l.voted[node] = e.T
 	case "head":
 		l.now.lag = max(l.now.lag, e.Lag)
+		l.now.backlog = max(l.now.backlog, l.backlog())
 	case "confirmed":
 		if node == 0 {
 			l.now.confirmed++
 		}
 	}
+}
+
+// backlog counts the blocks with UserBlocks that not more than two thirds of
+// the nodes, which have the same stake, have executed.
+func (l *lagRun) backlog() int {
+	slots := slices.Sorted(slices.Values(l.executed))
+	agreed := slots[len(slots)-1-2*len(slots)/3]
+	first, _ := slices.BinarySearch(l.busy, agreed+1)
+	l.busy = slices.Delete(l.busy, 0, first)
+	return len(l.busy)
 }
 
 // conclude takes in what became of a transaction.
@@ -162,8 +187,8 @@ func (r *run) lagPhase(ctx context.Context, name string, s Slowness, long time.D
 		if !load.Sleep(ctx, time.Second) {
 			break
 		}
-		if s.Factor > 0 && time.Since(start) > min(lagSettle, long/2) {
-			l.memory = append(l.memory, sample{time.Since(start).Minutes(), r.resident()})
+		if time.Since(start) > min(lagSettle, long/2) {
+			p.memory = append(p.memory, sample{time.Since(start).Minutes(), r.resident() / float64(len(r.nodes))})
 		}
 	}
 	r.mu.Lock()
@@ -210,21 +235,25 @@ func (r *run) concludeLag() {
 	if len(l.phases) < 3 {
 		return // it was stopped
 	}
-	r.display.say("%-8s %29s %36s %14s %6s", "Phase", "ms between votes, p50 and p99", "ms recorded → confirmed, p50 and p99", "blocks/minute", "most Λ")
+	r.display.say("%-8s %15s %23s %8s %7s %9s %14s", "", "ms between votes", "ms recorded → confirmed", "blocks", "", "most not", "MiB of a node,")
+	r.display.say("%-8s %15s %23s %8s %7s %9s %14s", "Phase", "p50, p99", "p50, p99", "a minute", "most Λ", "executed", "and a minute")
 	for _, p := range l.phases {
-		r.display.say("%-8s %22d %6d %29d %6d %14.0f %6d", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
-			p.confirm.Quantile(50), p.confirm.Quantile(99), float64(p.confirmed)/time.Duration(p.end-p.begin).Minutes(), p.lag)
+		mib := 0.0
+		if len(p.memory) > 0 {
+			mib = p.memory[len(p.memory)-1].mib
+		}
+		r.display.say("%-8s %9d %6d %16d %6d %8.0f %7d %9d %7.0f %+6.1f", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
+			p.confirm.Quantile(50), p.confirm.Quantile(99), float64(p.confirmed)/time.Duration(p.end-p.begin).Minutes(), p.lag, p.backlog, mib, slope(p.memory))
 	}
-	growth := slope(l.memory) / float64(len(r.nodes))
-	first, last := l.memory[0], l.memory[len(l.memory)-1]
-	r.display.say("Memory of a node while slow: %.0f MiB, at the end %.0f MiB; slope %+.2f MiB a minute",
-		first.mib/float64(len(r.nodes)), last.mib/float64(len(r.nodes)), growth)
-	zero := int(r.folder.genesis.Params.LagZero)
+	zero, full := int(r.folder.genesis.Params.LagZero), int(r.folder.genesis.Params.LagFull)
 	normal, slow := l.phases[0], l.phases[2]
-	if slow.lag > zero+lagSlack {
-		a.violated("Λ is %d; at most lag_zero + %d = %d is right", slow.lag, lagSlack, zero+lagSlack)
+	if slow.backlog > zero+lagSlack {
+		a.violated("%d blocks with UserBlocks are not executed; at most lag_zero + %d = %d is right", slow.backlog, lagSlack, zero+lagSlack)
 	}
-	if slow.lag <= int(r.folder.genesis.Params.LagFull) {
+	if slow.lag > zero+lagSlack {
+		a.slow = append(a.slow, fmt.Sprintf("Λ is %d, and at most lag_zero + %d = %d while C is not much more than executors can do in a slot", slow.lag, lagSlack, zero+lagSlack))
+	}
+	if slow.lag <= full {
 		a.slow = append(a.slow, fmt.Sprintf("slow executors lag by %d blocks alone: the machine or the load is too small to tell anything", slow.lag))
 	}
 	for _, p := range l.phases[1:] {
@@ -232,7 +261,7 @@ func (r *run) concludeLag() {
 			a.slow = append(a.slow, fmt.Sprintf("votes are %d ms apart at the 99th percentile while executors are %s, and %d ms before", is, p.name, was))
 		}
 	}
-	if growth > memoryMax {
+	if growth := slope(slow.memory); growth > memoryMax {
 		a.slow = append(a.slow, fmt.Sprintf("memory of a node grows by %.1f MiB a minute", growth))
 	}
 }

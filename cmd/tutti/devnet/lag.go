@@ -40,7 +40,7 @@ type lagPhase struct {
 	confirmed  int            // blocks
 	lag        int            // the highest Λ
 	backlog    int            // the most blocks of it that name UserBlocks
-	memory     []sample       // of all nodes together
+	memory     []sample       // of a node on average
 }
 
 // lagRun watches what slow executors do to a devnet.
@@ -55,7 +55,7 @@ type lagRun struct {
 	executed []ledger.Slot
 }
 
-// sample is a resident set, in MiB, at a time in minutes.
+// sample is a validator's own memory, in MiB, at a time in minutes.
 type sample struct{ at, mib float64 }
 
 func newLagRun(nodes int) *lagRun {
@@ -188,7 +188,7 @@ func (r *run) lagPhase(ctx context.Context, name string, s Slowness, long time.D
 			break
 		}
 		if time.Since(start) > min(lagSettle, long/2) {
-			p.memory = append(p.memory, sample{time.Since(start).Minutes(), r.resident() / float64(len(r.nodes))})
+			p.memory = append(p.memory, sample{time.Since(start).Minutes(), r.own()})
 		}
 	}
 	r.mu.Lock()
@@ -197,12 +197,13 @@ func (r *run) lagPhase(ctx context.Context, name string, s Slowness, long time.D
 	return nil
 }
 
-// resident returns the memory of all validators together, in MiB.
-func (r *run) resident() (sum float64) {
+// own returns the validators' own memory, in MiB each.
+func (r *run) own() (mib float64) {
 	for _, v := range r.nodes {
-		sum += float64(processResident(v.process().cmd.Process.Pid)) / (1 << 20)
+		_, _, own := v.usage()
+		mib += float64(own) / (1 << 20)
 	}
-	return sum
+	return mib / float64(len(r.nodes))
 }
 
 // slope returns by how much samples grow, in MiB a minute: the line through

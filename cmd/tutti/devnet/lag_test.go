@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/ledger"
 )
 
 // TestSlowness: what is written is read, and says how much longer to take.
@@ -48,6 +49,29 @@ func TestSlope(t *testing.T) {
 	} {
 		if got := slope(c.samples); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("%v: %v, want %v", c.samples, got, c.want)
+		}
+	}
+}
+
+// TestBacklog counts blocks with UserBlocks until more than two thirds of the
+// nodes have executed them.
+func TestBacklog(t *testing.T) {
+	l := newLagRun(4)
+	for _, slot := range []ledger.Slot{5, 3, 4, 3} { // seen on several nodes, in any order
+		e := &load.Event{Type: "block", Slot: slot, Entries: []load.UserBlock{{}}}
+		if slot == 4 {
+			e.Entries = nil
+		}
+		l.take(0, e)
+	}
+	for _, c := range []struct {
+		node int
+		slot ledger.Slot
+		want int
+	}{{0, 5, 2}, {1, 5, 2}, {2, 3, 1}, {2, 2, 1}, {3, 4, 1}, {2, 6, 0}} {
+		l.take(c.node, &load.Event{Type: "executed", Slot: c.slot})
+		if got := l.backlog(); got != c.want {
+			t.Errorf("after v%d has executed %d: %d, want %d", c.node, c.slot, got, c.want)
 		}
 	}
 }

@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins sim-twice kill cut lag bugs clean
+.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins adversaries sim-twice kill cut lag bugs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,12 @@ sim-night: build ## the same with the seeds $SEEDS, A..B
 twins: build ## run 5000 twins scenarios
 	GOGC=400 bin/tutti sim --scenario twins --seeds 0..4999 --jobs 2 | tee bin/twins.txt | grep -v '^seed [0-9]* Pass'; \
 	tail -1 bin/twins.txt | grep -q ' 0 failed'
+
+adversaries: build ## show what dishonest nodes cost: each kind, 1000 slots of one, 10 000 forged sets, 50 seeds
+	bin/tutti sim forgeries
+	bin/tutti sim adversaries
+	bin/tutti sim feed-leader
+	bin/tutti sim --seeds 0..49 --adversaries --faults --validators 10 --slots 200 --jobs 2
 
 sim-twice: build ## run 50 validators for 500 slots twice and compare the traces
 	@mkdir -p bin

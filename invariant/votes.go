@@ -81,6 +81,9 @@ func (v *Votes) Count() (n int) {
 	return n
 }
 
+// CountOf returns how many votes an account sent.
+func (v *Votes) CountOf(account ledger.Pubkey) int { return v.voter(account).count }
+
 func (v *Votes) voter(account ledger.Pubkey) *Voter {
 	x := v.voters[account]
 	if x == nil {

@@ -45,8 +45,8 @@ type Config struct {
 	VerifySigner func(signer ledger.Pubkey, root ledger.Hash, signature ledger.Signature) bool
 }
 
-// collectorSetsMax bounds the FEC sets that are kept in memory.
-const collectorSetsMax = 16_384
+// SetsMax bounds the FEC sets that are kept in memory.
+const SetsMax = 16_384
 
 // Node is the state machine. It belongs to one goroutine.
 type Node struct {
@@ -213,7 +213,7 @@ func New(cfg Config) (*Node, error) {
 		}
 		n.isVoter = true
 	}
-	n.collector = turbine.NewCollector(turbine.Limits{UserSetsMax: n.params.FECSetsMax, SetsMax: collectorSetsMax})
+	n.collector = turbine.NewCollector(turbine.Limits{UserSetsMax: n.params.FECSetsMax, SetsMax: SetsMax})
 	n.planner = repair.NewPlanner()
 	n.agreement = consensus.NewAgreement(root.BlockRef, root.BankHash, n.epochs)
 	n.since = n.slot()
@@ -233,7 +233,7 @@ func (n *Node) Self() ledger.Pubkey { return n.self }
 // Usage is how much a node keeps in memory of what others send.
 type Usage struct {
 	Keys     int // slot fields of which shreds have come; at most turbine.KeysMax
-	Sets     int // FEC sets with shreds, whole or not; at most 16 384
+	Sets     int // FEC sets with shreds, whole or not; at most SetsMax
 	Waiting  int // sets of leader blocks that follow an unknown set or block
 	Held     int // UserBlocks of which all sets are here
 	Unjudged int // those of them whose anchor is unknown

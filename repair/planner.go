@@ -15,9 +15,11 @@ const (
 	// OutstandingMax bounds the requests under way. What was asked for before is
 	// asked for again only while not half of them are.
 	OutstandingMax = 512
-	// TriesMax is how often a subject is asked for in a row; after that the wait
-	// doubles each time, up to retryMax: perhaps nobody has it.
-	TriesMax = 4
+	// TriesMax is how often a subject is asked for in a row; after that perhaps
+	// nobody has it, and while more than fewOutstanding requests are under way
+	// the wait doubles each time, up to retryMax.
+	TriesMax       = 4
+	fewOutstanding = OutstandingMax / 8
 	retryMax = 4 * RetryAfter
 	// forgetAfter is when a request that nobody answered is forgotten, and
 	// subjectAge when a subject is that was not asked for any more.
@@ -72,7 +74,11 @@ func (p *Planner) Try(now time.Time, s Subject) (tries int, ok bool) {
 	if known {
 		most /= 2
 	}
-	return a.tries, len(p.open) < most && (!known || now.Sub(a.at) >= a.wait())
+	wait := RetryAfter
+	if len(p.open) > fewOutstanding {
+		wait = a.wait()
+	}
+	return a.tries, len(p.open) < most && (!known || now.Sub(a.at) >= wait)
 }
 
 // Ask makes the request for a subject to a peer.

@@ -39,25 +39,32 @@ func TestRetry(t *testing.T) {
 	check(RetryAfter+subjectAge, s, 0, true)
 }
 
-// TestBackOff: what nobody seems to have is asked for ever less often, so that
-// it does not take the place of other requests.
+// TestBackOff: while many requests are under way, what nobody seems to have is
+// asked for ever less often, so that it does not take the place of others.
 func TestBackOff(t *testing.T) {
-	p := NewPlanner()
-	s := Subject{Kind: Spine, Key: 7, Root: root("ghost")}
-	var at []int // in units of RetryAfter
-	for i := range 20 {
-		now := start.Add(time.Duration(i) * RetryAfter)
-		p.Forget(now)
-		if _, ok := p.Try(now, s); ok {
-			p.Ask(now, s, 0, peer(1))
-			at = append(at, i)
+	for _, many := range []bool{false, true} {
+		p := NewPlanner()
+		s := Subject{Kind: Spine, Key: 7, Root: root("ghost")}
+		want, at := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, []int{} // in units of RetryAfter
+		if many {
+			want = []int{0, 1, 2, 3, 5, 9}
 		}
-	}
-	if want := []int{0, 1, 2, 3, 5, 9, 13, 17}; !slices.Equal(at, want) {
-		t.Errorf("asked at %v, want %v", at, want)
-	}
-	if p.Outstanding() > 3 {
-		t.Errorf("%d requests under way for one subject", p.Outstanding())
+		for i := range 12 {
+			now := start.Add(time.Duration(i) * RetryAfter)
+			p.Forget(now)
+			for other := range ledger.SlotKey(fewOutstanding / 4) {
+				if many {
+					p.Ask(now, Subject{Kind: Highest, Key: other}, 0, peer(2))
+				}
+			}
+			if _, ok := p.Try(now, s); ok {
+				p.Ask(now, s, 0, peer(1))
+				at = append(at, i)
+			}
+		}
+		if !slices.Equal(at, want) {
+			t.Errorf("many under way %t: asked at %v, want %v", many, at, want)
+		}
 	}
 }
 

@@ -35,6 +35,10 @@ type listener interface {
 	hear(h *host, m node.Message)
 }
 
+// faithful is a behaviour that lies about nothing that the checks look at: the
+// promises hold for its machine as well, and its stake counts as honest.
+type faithful interface{ faithful() }
+
 // dishonest says who does not keep to the protocol. Promises are those of all
 // others.
 type dishonest struct {
@@ -95,7 +99,9 @@ func (d *dishonest) validator(cfg *Config, machine int) int {
 // honest tells whether a validator keeps to the protocol. One that runs twice
 // does not, however well each of its machines behaves.
 func (d *dishonest) honest(validator int) bool {
-	return d.behaviours[validator] == nil && d.liars[validator] == nil && !slices.Contains(d.twins, validator)
+	b := d.behaviours[validator]
+	_, keeps := b.(faithful)
+	return (b == nil || keeps) && d.liars[validator] == nil && !slices.Contains(d.twins, validator)
 }
 
 // String tells what the dishonest do, for people.

@@ -11,7 +11,9 @@ import (
 	"tutti/ledger"
 	"tutti/node"
 	"tutti/proposer"
+	"tutti/repair"
 	"tutti/shred"
+	"tutti/turbine"
 )
 
 // Violation is a broken promise of the protocol, with all that is needed to
@@ -59,6 +61,8 @@ type checker struct {
 	made map[ledger.SlotKey]ledger.Hash
 
 	compared, mismatched int
+	// kept is the most that any honest node kept in memory, each for itself.
+	kept node.Usage
 }
 
 // sayings are the nodes that have confirmed, executed and rooted a block.
@@ -454,6 +458,30 @@ func head(h *node.Head) error {
 		return fmt.Errorf("head of slot %d, but %d is executed", h.Slot, h.Executed)
 	}
 	return nil
+}
+
+// keeps checks what a node keeps of what others send.
+func (c *checker) keeps(host int, u node.Usage) error {
+	if c.nodes[host].dishonest {
+		return nil
+	}
+	m := &c.kept
+	m.Keys, m.Sets, m.Waiting, m.Held = max(m.Keys, u.Keys), max(m.Sets, u.Sets), max(m.Waiting, u.Waiting), max(m.Held, u.Held)
+	m.Unjudged, m.Wanted = max(m.Unjudged, u.Unjudged), max(m.Wanted, u.Wanted)
+	m.Contacts, m.Requests = max(m.Contacts, u.Contacts), max(m.Requests, u.Requests)
+	if u.Keys > turbine.KeysMax || u.Sets > node.SetsMax || u.Contacts > cluster.ContactsMax || u.Requests > repair.OutstandingMax {
+		return fmt.Errorf("keeps more than it may: %+v", u)
+	}
+	return nil
+}
+
+// dial checks that an honest node is looked for where it says that it is.
+func (c *checker) dial(host int, index map[ledger.Pubkey]int, contact *cluster.Contact) error {
+	i, ok := index[contact.Identity]
+	if !ok || c.nodes[host].dishonest || c.nodes[i].dishonest || contact.Addr == address(i) {
+		return nil
+	}
+	return fmt.Errorf("looks for node %d at %s, where it is not", i, contact.Addr)
 }
 
 // send checks a message as it leaves a node.

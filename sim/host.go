@@ -89,7 +89,7 @@ func (h *host) boot() error {
 		Genesis:     s.genesis,
 		Identity:    h.key(),
 		VoteAccount: s.genesis.Validators[h.validator].VoteAccount,
-		Contact:     cluster.Contact{Addr: fmt.Sprintf("10.%d.%d.%d:8000", i>>16, i>>8&255, i&255)},
+		Contact:     cluster.Contact{Addr: address(i)},
 		Rand:        s.cfg.random("node", i+ValidatorsMax*int(h.life)),
 		Recovered:   recovered,
 		Bank:        view,
@@ -103,6 +103,9 @@ func (h *host) boot() error {
 	h.node, h.bank = n, b
 	return nil
 }
+
+// address returns where a machine can be reached.
+func address(i int) string { return fmt.Sprintf("10.%d.%d.%d:8000", i>>16, i>>8&255, i&255) }
 
 // crash stops the machine at once. What it was writing may or may not have
 // reached the disk.
@@ -280,6 +283,7 @@ func (h *host) do(e node.Effect, f *frame) error {
 		}
 	case node.Dial:
 		// All nodes of a simulation can reach each other.
+		return s.check.dial(h.index, s.index, &e.Contact)
 	case node.Report:
 		return h.told(e.Of)
 	default:
@@ -313,6 +317,11 @@ func (h *host) told(of any) error {
 	if err := s.check.report(h.index, of); err != nil {
 		return err
 	}
+	if _, ok := of.(node.BlockHeld); ok {
+		if err := s.check.keeps(h.index, h.node.Usage()); err != nil {
+			return err
+		}
+	}
 	s.counts.report(of)
 	if s.world != nil {
 		s.world.told(s, h.index, of)
@@ -321,6 +330,8 @@ func (h *host) told(of any) error {
 		s.scenario.told(h, of)
 	}
 	if c, ok := of.(node.Confirmed); ok {
+		s.counts.confirmations++
+		s.counts.confirmedAfter += s.now - s.slotAt(c.Block.Slot)
 		if b := s.check.ledger.Blocks()[c.Block]; b != nil { // the dishonest may confirm what nobody else has
 			h.blockhash = b.LastPoH
 		}

@@ -50,9 +50,17 @@ type Result struct {
 	Figures string
 	// Faults says what went wrong on purpose.
 	Faults string
-	// Dishonest says who does not keep to the protocol, and how.
-	Dishonest string
-	Trace     ledger.Hash
+	// Dishonest says who does not keep to the protocol, and how. HonestLost
+	// counts slots of honest leaders that have no confirmed block, HonestNext
+	// those of them whose predecessor's leader is dishonest.
+	Dishonest              string
+	HonestLost, HonestNext int
+	// RootLag is how far the lowest root of an honest node is behind the last
+	// slot, in slots.
+	RootLag ledger.Slot
+	// Kept is the most that any honest node kept in memory of what others send.
+	Kept  node.Usage
+	Trace ledger.Hash
 }
 
 // Spread counts blocks of which one node or more says something, and all do.
@@ -73,6 +81,10 @@ type counts struct {
 	messages, bytes, items       int
 	repaired, rejected           int
 	crashes                      int
+	// confirmedAfter sums up, over all nodes' confirmations, how long after the
+	// beginning of its slot a block was confirmed.
+	confirmations  int
+	confirmedAfter time.Duration
 }
 
 func (c *counts) report(of any) {
@@ -94,6 +106,12 @@ func (c *counts) report(of any) {
 	}
 }
 
+// tailSlots is how many slots before the end have no time left to be confirmed.
+const tailSlots = 4
+
+// last returns the last slot that has.
+func (r *Result) last() ledger.Slot { return ledger.Slot(r.Slots - min(r.Slots, tailSlots)) }
+
 func (s *Sim) result() Result {
 	r := Result{
 		Virtual: s.now, Slots: int(s.cfg.Slots),
@@ -106,7 +124,24 @@ func (s *Sim) result() Result {
 	if s.faults != nil {
 		r.Faults = s.faults.String()
 	}
-	r.Dishonest = s.villains.String()
+	r.Dishonest, r.Kept = s.villains.String(), s.check.kept
+	for i := range s.check.nodes {
+		if w := &s.check.nodes[i]; !w.dishonest {
+			r.RootLag = max(r.RootLag, s.cfg.Slots-min(s.cfg.Slots, w.root.Ref.Slot))
+		}
+	}
+	if !s.villains.none() {
+		for _, slot := range s.unconfirmed(r.last()) {
+			switch {
+			case !s.check.madeHonestly(slot.Key()):
+			case slot > 1 && !s.check.madeHonestly((slot - 1).Key()):
+				r.HonestNext++
+				fallthrough
+			default:
+				r.HonestLost++
+			}
+		}
+	}
 	if s.world != nil {
 		r.World = s.world.result(s.slotAt(max(s.cfg.Slots, worldTail) - worldTail))
 	}
@@ -164,6 +199,8 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	if r.Dishonest != "" {
 		line("dishonest", "%s", r.Dishonest)
 		line("conflicts", "%d confirmed blocks off the chain of the newest", r.Conflicts)
+		line("honest leaders", "%d slots lost, %d of them behind a dishonest leader's", r.HonestLost, r.HonestNext)
+		line("kept at most", "%d FEC sets, %d contact records, %d repair requests", r.Kept.Sets, r.Kept.Contacts, r.Kept.Requests)
 	}
 	if r.Proofs.Twice > 0 {
 		line("proofs", "%v", r.Proofs)

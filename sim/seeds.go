@@ -18,9 +18,14 @@ type Outcome struct {
 
 // RunSeed runs a Config from its beginning to its end.
 func RunSeed(cfg Config) Outcome {
+	return runWhole(cfg.Seed, func() (*Sim, error) { return New(cfg) })
+}
+
+// runWhole runs a cluster from its beginning to its end.
+func runWhole(seed uint64, begin func() (*Sim, error)) Outcome {
 	began := time.Now()
-	o := Outcome{Seed: cfg.Seed, Verdict: Diverged}
-	s, err := New(cfg)
+	o := Outcome{Seed: seed, Verdict: Diverged}
+	s, err := begin()
 	if err != nil {
 		o.Err = err
 		return o

@@ -55,7 +55,9 @@ type Sim struct {
 	check    *checker
 	trace    *trace
 	story    *story // nil: nobody reads it
-	counts   counts
+	// unfit are UserBlocks of dishonest proposers that are not well formed.
+	unfit  []ledger.UserBlockRef
+	counts counts
 }
 
 // New makes a cluster that has not begun to run.
@@ -169,6 +171,9 @@ func (s *Sim) begin() {
 func (s *Sim) slotAt(slot ledger.Slot) time.Duration {
 	return time.Duration(s.cfg.Params.SlotTime(int64(t0After), slot))
 }
+
+// schedule returns who leads and proposes when.
+func (s *Sim) schedule() *cluster.Schedule { return s.check.signers.schedule }
 
 // clock returns the virtual time.
 func (s *Sim) clock() time.Time { return s.start.Add(s.now) }

@@ -95,28 +95,6 @@ func dishonestTwin(t *testing.T, cfg Config) int {
 	return s.leader(8)
 }
 
-func TestDrawnAdversaries(t *testing.T) {
-	cfg := DefaultConfig()
-	cfg.Validators = 10
-	kinds, twins := make(map[string]int), 0
-	for cfg.Seed = range 100 {
-		validators := cfg.validators()
-		d := drawDishonest(&cfg, validators)
-		if d.none() || d.validate(validators) != nil {
-			t.Errorf("seed %d: %v", cfg.Seed, &d)
-		}
-		twins += len(d.twins)
-		for _, b := range d.behaviours {
-			for _, one := range b.(several) {
-				kinds[one.String()]++
-			}
-		}
-	}
-	if len(kinds) != len(adversaries) || twins < 20 {
-		t.Errorf("%d twins, %v", twins, kinds)
-	}
-}
-
 // Counting votes that nobody sent, or twice, is noticed.
 func TestCountedVotes(t *testing.T) {
 	x := newScene(t)

@@ -98,6 +98,7 @@ one of them did not pass.`,
 			cmd.MarkFlagsMutuallyExclusive("scenario", other.Name)
 		}
 	})
+	cmd.AddCommand(newForgeriesCommand(), newFeedLeaderCommand(), newAdversariesCommand())
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -124,11 +125,15 @@ var forgeries = []forgery{
 		end := tail(raw, first.Resigned())
 		flip(rng, raw, end-chainedRootSize, end)
 	}},
-	{"two shreds swapped", func(rng *rand.Rand, a, b *raws) {
-		i := dataPlace(rng)
-		j := (i + 1 + rng.IntN(shred.SetData-1)) % shred.SetData
-		n := len(a[i]) - proofSize - signatureSize - chainedRootSize
-		copy(a[i][dataPayloadAt:n], b[j][dataPayloadAt:n])
+	{"a shred of other data", func(rng *rand.Rand, a, b *raws) {
+		for {
+			i, j := dataPlace(rng), dataPlace(rng)
+			n := len(a[i]) - proofSize - signatureSize - chainedRootSize
+			if old, other := a[i][dataPayloadAt:n], b[j][dataPayloadAt:n]; !bytes.Equal(old, other) { // as padding is
+				copy(old, other)
+				return
+			}
+		}
 	}},
 }
 

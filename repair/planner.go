@@ -20,7 +20,7 @@ const (
 	// the wait doubles each time, up to retryMax.
 	TriesMax       = 4
 	fewOutstanding = OutstandingMax / 8
-	retryMax = 4 * RetryAfter
+	retryMax       = 4 * RetryAfter
 	// forgetAfter is when a request that nobody answered is forgotten, and
 	// subjectAge when a subject is that was not asked for any more.
 	forgetAfter = 10 * RetryAfter

@@ -87,8 +87,8 @@ type Node struct {
 	lastVote VoteMessage
 	votedAt  time.Time
 	isVoter  bool
-	behind   bool             // started late, and may lack blocks that others voted for
-	since    ledger.Slot      // of the start
+	behind   bool             // may lack blocks that others voted for: started late, or was cut off
+	since    ledger.Slot      // of the start, or when it was last found to be behind
 	newest   *validator.Block // newest confirmed block that is held
 	newestAt ledger.Slot      // of the own clock, when it became that
 	rooted   *validator.Block // by the tower

@@ -134,6 +134,9 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 		n.final = final
 		n.report(Finalized{Slot: final})
 		n.followFinal()
+		if final > n.newest.Slot && !n.behind {
+			n.behind, n.since = true, n.slot()
+		}
 	}
 	return ""
 }
@@ -194,9 +197,10 @@ func (n *Node) vote() {
 	}
 }
 
-// caughtUp tells whether a node that started late may vote and make blocks. As
-// long as accounts with more than a third of the stake vote for blocks that it
-// lacks, it would vote for a fork that they have left, and lock itself out.
+// caughtUp tells whether a node may vote and make blocks that started late, or
+// has learnt that others rooted what it lacks, as after a cut. As long as
+// accounts with more than a third of the stake vote for blocks that it lacks,
+// it would vote for a fork that they have left, and lock itself out.
 func (n *Node) caughtUp() bool {
 	if !n.behind {
 		return true

@@ -46,6 +46,8 @@ type Config struct {
 	// Adversaries makes nodes with less than a third of the stake dishonest,
 	// drawn from the seed.
 	Adversaries bool
+	// stored is how many slots below the root nodes keep, for repair of others.
+	stored ledger.Slot
 	// stakes are given instead of drawn if there are any.
 	stakes []ledger.Lamports
 	// Scenario replaces all but Seed, Unshared and Story; "" is for none.
@@ -88,7 +90,8 @@ func DefaultConfig() Config {
 			Execute:            5 * time.Millisecond,
 			ExecuteTransaction: 2 * time.Microsecond,
 		},
-		Load: 100,
+		Load:   100,
+		stored: storeSlots,
 	}
 }
 

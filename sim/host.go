@@ -277,7 +277,7 @@ func (h *host) do(e node.Effect, f *frame) error {
 		if err := h.bank.SetRoot(e.Block); err != nil {
 			return fmt.Errorf("root %v: %w", e.Block, err)
 		}
-		h.disk.prune(e.Block.Slot)
+		h.disk.prune(e.Block.Slot, s.cfg.stored)
 		if e.State != nil {
 			h.disk.writeState(s.now, &savedState{node: e.State, bank: h.bank.Snapshot()})
 		}

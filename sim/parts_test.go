@@ -120,7 +120,7 @@ func TestStoreAnswersUntilPruned(t *testing.T) {
 		{Kind: repair.Shreds, Key: key, Root: ledger.Hash{1}, Mask: 1},
 	}
 	for _, slot := range []ledger.Slot{0, 10 + storeSlots, 11 + storeSlots} {
-		s.prune(slot)
+		s.prune(slot, storeSlots)
 		held := slot <= 10+storeSlots
 		for _, r := range requests {
 			if _, ok := repair.Answer(s, r); ok != held {

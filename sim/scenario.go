@@ -33,6 +33,9 @@ var scenarios = []struct {
 	of   func() scenario
 }{
 	{"twins", func() scenario { return &twins{} }},
+	{"cut-off", func() scenario { return &cutOff{validators: 10, minority: 3, slots: 150, after: 150} }},
+	{"slow-executors", func() scenario { return &executors{factor: 10, full: true, first: 48, last: 128, recovery: 64} }},
+	{"late-executors", func() scenario { return &executors{factor: 400, first: 48, last: 73, recovery: 64} }},
 }
 
 // ParseScenario reads the name of a scenario.

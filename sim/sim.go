@@ -61,17 +61,24 @@ type Sim struct {
 }
 
 // New makes a cluster that has not begun to run.
-func New(cfg Config) (*Sim, error) { return newSim(cfg, dishonest{}) }
-
-func newSim(cfg Config, villains dishonest) (*Sim, error) {
-	script := cfg.Scenario.new()
-	if script != nil {
-		cfg = Config{
-			Seed: cfg.Seed, Unshared: cfg.Unshared, Story: cfg.Story, Scenario: cfg.Scenario,
-			Network: DefaultConfig().Network, Machine: DefaultConfig().Machine, Params: DefaultConfig().Params,
-		}
-		script.configure(&cfg)
+func New(cfg Config) (*Sim, error) {
+	if script := cfg.Scenario.new(); script != nil {
+		return newScenario(cfg, script)
 	}
+	return newSim(cfg, dishonest{}, nil)
+}
+
+// newScenario makes a cluster of which a scenario gives all but what it may
+// not.
+func newScenario(of Config, script scenario) (*Sim, error) {
+	cfg := DefaultConfig()
+	cfg.Seed, cfg.Unshared, cfg.Story, cfg.Scenario = of.Seed, of.Unshared, of.Story, of.Scenario
+	script.configure(&cfg)
+	return newSim(cfg, dishonest{}, script)
+}
+
+// newSim makes a cluster in which some are dishonest, or one for a scenario.
+func newSim(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // storeSlots is how many slots below the root a store keeps, for repair of
-// others.
+// others, where a scenario does not want more.
 const storeSlots = 64
 
 // unsyncedMax is how long a lazy save may take to become durable.
@@ -157,9 +157,9 @@ func (s *store) load() []*shred.Set {
 	return sets
 }
 
-// prune forgets what lies storeSlots below the root.
-func (s *store) prune(root ledger.Slot) {
-	floor := root - min(root, storeSlots)
+// prune forgets what lies so many slots below the root.
+func (s *store) prune(root, kept ledger.Slot) {
+	floor := root - min(root, kept)
 	for k, set := range s.sets {
 		if set.Key.Slot() < floor {
 			delete(s.sets, k)

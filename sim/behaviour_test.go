@@ -19,7 +19,7 @@ func (scripted) String() string                          { return "plays a scrip
 // runWith runs a cluster in which some are dishonest and nothing may go wrong.
 func runWith(t *testing.T, cfg Config, d dishonest) (*Sim, Result) {
 	t.Helper()
-	s, err := newSim(cfg, d, nil)
+	s, err := newSim(cfg, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestBehaviour(t *testing.T) {
 		t.Error("the checks look at what a dishonest node sends")
 	}
 	dropped, added = 0, 0
-	again, err := newSim(cfg, dishonest{behaviours: map[int]behaviour{4: silent}}, nil)
+	again, err := newSim(cfg, dishonest{behaviours: map[int]behaviour{4: silent}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestBehaviour(t *testing.T) {
 func TestDishonestStake(t *testing.T) {
 	cfg := small(1)
 	cfg.Validators = 3
-	_, err := newSim(cfg, dishonest{twins: []int{0, 1}}, nil)
+	_, err := newSim(cfg, dishonest{twins: []int{0, 1}})
 	if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "dishonest") {
 		t.Errorf("error is %v", err)
 	}

@@ -65,8 +65,11 @@ func New(cfg Config) (*Sim, error) {
 	if script := cfg.Scenario.new(); script != nil {
 		return newScenario(cfg, script)
 	}
-	return newSim(cfg, dishonest{}, nil)
+	return newSim(cfg, dishonest{})
 }
+
+// newSim makes a cluster in which some are dishonest.
+func newSim(cfg Config, villains dishonest) (*Sim, error) { return newCluster(cfg, villains, nil) }
 
 // newScenario makes a cluster of which a scenario gives all but what it may
 // not.
@@ -74,11 +77,11 @@ func newScenario(of Config, script scenario) (*Sim, error) {
 	cfg := DefaultConfig()
 	cfg.Seed, cfg.Unshared, cfg.Story, cfg.Scenario = of.Seed, of.Unshared, of.Story, of.Scenario
 	script.configure(&cfg)
-	return newSim(cfg, dishonest{}, script)
+	return newCluster(cfg, dishonest{}, script)
 }
 
-// newSim makes a cluster in which some are dishonest, or one for a scenario.
-func newSim(cfg Config, villains dishonest, script scenario) (*Sim, error) {
+// newCluster makes a cluster in which some are dishonest, or one for a scenario.
+func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

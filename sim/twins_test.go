@@ -131,7 +131,7 @@ func TestRoles(t *testing.T) {
 	}
 	twin := honest.leader(4)
 	for r := range roles {
-		s, err := newSim(cfg, dishonest{twins: []int{twin}, behaviours: map[int]behaviour{5: r}}, nil)
+		s, err := newSim(cfg, dishonest{twins: []int{twin}, behaviours: map[int]behaviour{5: r}})
 		if err != nil {
 			t.Fatal(err)
 		}

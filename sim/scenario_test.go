@@ -30,8 +30,8 @@ func TestCutOff(t *testing.T) {
 // Votes and confirmation do not wait for executors.
 func TestExecutors(t *testing.T) {
 	for name, x := range map[string]*executors{
-		"late": {factor: 400, first: 24, last: 40, recovery: 24},
-		"slow": {factor: 10, full: true, first: 24, last: 48, recovery: 48},
+		"late": {factor: 400, first: 20, last: 32, recovery: 20},
+		"slow": {factor: 10, full: true, first: 20, last: 36, recovery: 36},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := smaller(t, x).Run()

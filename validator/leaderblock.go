@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,7 +42,7 @@ type Progress struct {
 	Slot     ledger.Slot
 	Parent   *Block
 	verifier poh.Verifier
-	open     []byte // payload behind the last complete batch
+	open     [][]byte // payload of the sets behind the last complete batch
 	named    []Named
 	votes    []Standing
 	voted    []map[ballot]bool // of each set; never changed behind it
@@ -123,11 +124,11 @@ func (p Progress) Next(set *shred.Set) (Progress, error) {
 	if p.Slot-p.Parent.Slot != ledger.Slot(set.ParentOffset) && !planted.Is(planted.ParentOffset) {
 		return p, ErrParentOffset
 	}
-	p.open = append(p.open[:len(p.open):len(p.open)], set.Payload...)
+	p.open = append(p.open[:len(p.open):len(p.open)], set.Payload)
 	if !set.Complete {
 		return p, nil
 	}
-	components, err := ledger.ParseBatch(p.open)
+	components, err := ledger.ParseBatch(bytes.Join(p.open, nil))
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", ErrBatch, err)
 	}

@@ -39,6 +39,10 @@ func OneThird(part, whole ledger.Lamports) bool {
 	return Exceeds(part, whole, 1, 3) || planted.Is(planted.OneThird) && !Exceeds(whole, part, 3, 1)
 }
 
+// FourFifths tells whether part is more than 80 % of whole, which a restart
+// record needs (PROTOCOL section 10).
+func FourFifths(part, whole ledger.Lamports) bool { return Exceeds(part, whole, 4, 5) }
+
 // Stakes is the vote accounts of one epoch and their stakes. A voter is
 // known by its index, the place in the epoch's items. Stakes never changes
 // once made.

@@ -45,8 +45,8 @@ type executed struct {
 }
 
 // recoverBank returns a bank at the newest stored state, or at genesis, and
-// what of it the node needs.
-func recoverBank(g *cluster.Genesis, s *store.Store, workers int) (*executor, *node.RootState, error) {
+// what of it the node needs. forks are the cluster's restarts.
+func recoverBank(g *cluster.Genesis, s *store.Store, forks []bank.HardFork, workers int) (*executor, *node.RootState, error) {
 	x := &executor{
 		store:   s,
 		orders:  newQueue[node.Effect](0), // the node asks for one block at a time
@@ -63,6 +63,9 @@ func recoverBank(g *cluster.Genesis, s *store.Store, workers int) (*executor, *n
 		return nil, nil, fmt.Errorf("bank of genesis: %w", err)
 	}
 	if !ok {
+		for _, f := range forks {
+			b.AddHardFork(f)
+		}
 		x.bank, x.saved = b, b.Root()
 		x.slots = []ledger.Slot{x.saved.Slot}
 		return x, nil, nil
@@ -71,7 +74,7 @@ func recoverBank(g *cluster.Genesis, s *store.Store, workers int) (*executor, *n
 	if err != nil {
 		return nil, nil, fmt.Errorf("stored state: %w", err)
 	}
-	snapshot := bank.Snapshot{Height: loaded.Height, Past: loaded.Past, Stakes: root.Stakes, Accounts: merge(g, loaded.Accounts)}
+	snapshot := bank.Snapshot{Height: loaded.Height, Past: loaded.Past, Stakes: root.Stakes, Accounts: merge(g, loaded.Accounts), HardForks: forks}
 	if uint64(len(loaded.Past)) == loaded.Height && loaded.Height < pastMax {
 		snapshot.Past = append(b.Snapshot().Past[:1:1], loaded.Past...) // genesis itself is not stored
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	// NoTower has the node start although its tower file is missing: it may
 	// then contradict its own votes.
 	NoTower bool
+	// Restart is a record with which a halted cluster goes on, or nil. It is
+	// stored, and not needed again.
+	Restart *cluster.Restart
 	// ShredsMax is how many shreds are kept; 0 stands for store.LimitDefault.
 	ShredsMax int
 	// Listen is the UDP address for peers and clients; port 0 picks one.
@@ -151,9 +154,13 @@ func (l *Live) open() error {
 	if l.store, err = store.Open(store.Options{Dir: cfg.Ledger, Genesis: genesis, ShredsMax: cfg.ShredsMax, NoTower: cfg.NoTower}); err != nil {
 		return err
 	}
+	restarts, err := l.store.Restarts()
+	if err != nil {
+		return err
+	}
 	workers := max(1, runtime.GOMAXPROCS(0)-1)
 	var state *node.RootState
-	if l.executor, state, err = recoverBank(cfg.Genesis, l.store, workers); err != nil {
+	if l.executor, state, err = recoverBank(cfg.Genesis, l.store, node.HardForks(restarts, cfg.Restart), workers); err != nil {
 		return err
 	}
 	l.executor.events, l.executor.slowness = l.core.results, cfg.Slowness
@@ -173,7 +180,8 @@ func (l *Live) open() error {
 			Addr: address, TPU: address, RPC: cfg.RPC, PubSub: cfg.PubSub, Software: cfg.Software,
 		},
 		Rand:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Recovered: node.Recovered{Tower: l.store.Tower(), Begun: l.store.Begun(), Halt: halt, State: state},
+		Recovered: node.Recovered{Tower: l.store.Tower(), Begun: l.store.Begun(), Halt: halt, Restarts: restarts, State: state},
+		Restart:   cfg.Restart,
 		Bank:      l.executor.view(),
 		Now:       time.Now(),
 	})

@@ -425,6 +425,7 @@ func TestMetricsAreWellNamed(t *testing.T) {
 		node.Mismatched{},
 		node.WentBack{},
 		node.HealthChanged{},
+		node.Restarted{Restart: &cluster.Restart{}},
 		node.Rooted{},
 		node.Equivocated{},
 		node.Head{},

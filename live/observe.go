@@ -69,6 +69,9 @@ func (o *observer) report(of any) {
 			zap.Int("try", r.Try), zap.Stringer("own", r.Own), zap.Stringer("other", r.Other))
 	case node.HealthChanged:
 		o.health(&r)
+	case node.Restarted:
+		o.log.Info("restart record taken", zap.Uint64("count", r.Restart.Count), zap.Stringer("block", r.Restart.Block),
+			zap.Uint64("first_slot", uint64(r.Restart.First)))
 	}
 }
 

@@ -106,7 +106,12 @@ type EvidenceRecord struct {
 // which it has Halted does not begin again.
 type HaltRecord struct{ Bytes []byte }
 
+// RestartRecord is a record with which the cluster has gone on after a halt.
+// All of them are kept.
+type RestartRecord struct{ Restart *cluster.Restart }
+
 func (HaltRecord) isRecord()     {}
+func (RestartRecord) isRecord()  {}
 func (SetRecord) isRecord()      {}
 func (BlockRecord) isRecord()    {}
 func (TowerRecord) isRecord()    {}

@@ -3,6 +3,7 @@ package node
 import (
 	"slices"
 
+	"tutti/cluster"
 	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
@@ -80,9 +81,10 @@ func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 		return
 	}
 	signer, ok := n.signer(k)
+	version := cluster.VersionAt(n.genesisVersion, n.restarts, k.Slot())
 	switch {
 	case b.Key() != k || a.SetIndex() != b.SetIndex() || m.A.Root == m.B.Root,
-		a.Version() != n.shredVersion || b.Version() != n.shredVersion,
+		a.Version() != version || b.Version() != version,
 		!ok, k.Slot() <= n.forks.Root().Slot, k.Slot() > n.slot()+slotsAhead,
 		!n.signedBy(&m.A, signer), !n.signedBy(&m.B, signer):
 		n.drop("evidence", "proof", from)

@@ -65,6 +65,7 @@ func (n *Node) onExecuted(r *bank.Result) {
 	n.agreement.Executed(consensus.Link{
 		Block: b.BlockRef, Hash: r.BankHash, Parent: b.Parent.BlockRef, ParentHash: r.ParentBankHash,
 	})
+	n.checkRestart(b)
 	for _, named := range b.Named {
 		n.discountFees(n.held[named.Ref])
 	}
@@ -95,7 +96,7 @@ func (n *Node) hearReport(v *ledger.Vote, signed []byte) {
 		return
 	}
 	at := b.Ancestor(v.BankSlot)
-	if at == nil || at.Slot != v.BankSlot {
+	if at == nil || at.Slot != v.BankSlot || cluster.BeforeRestart(n.restarts, v.Block.Slot, at.Slot) {
 		return
 	}
 	n.agreement.Report(v.Account, v.Block.Slot, consensus.Value{Block: at.BlockRef, Hash: v.BankHash}, signed)
@@ -136,7 +137,7 @@ func (n *Node) compareReports(b *validator.Block) {
 		}
 		for j := range box.votes {
 			v := &box.votes[j].Vote
-			if voted := n.forks.Block(v.Block); v.BankSlot == b.Slot && v.BankHash != b.BankHash &&
+			if voted := n.forks.Block(v.Block); v.BankSlot == b.Slot && v.BankHash != b.BankHash && !cluster.BeforeRestart(n.restarts, v.Block.Slot, b.Slot) &&
 				voted != nil && voted.Descends(b.BlockRef) {
 				n.report(Mismatched{Voter: account, Slot: b.Slot, Own: b.BankHash, Other: v.BankHash})
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"tutti/bank"
+	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
 	"tutti/validator"
@@ -280,6 +281,10 @@ func (n *Node) onReport(from ledger.Pubkey, m ReportMessage) {
 	b := n.forks.Block(m.Block)
 	if b == nil {
 		n.drop("report", "unknown block", from) // it comes again
+		return
+	}
+	if cluster.BeforeRestart(n.restarts, m.At, b.Slot) {
+		n.drop("report", "before a restart", from)
 		return
 	}
 	n.agreement.Report(m.Account, m.At, consensus.Value{Block: m.Block, Hash: m.BankHash}, m.Append(nil))

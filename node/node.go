@@ -40,6 +40,9 @@ type Config struct {
 	Recovered   Recovered
 	Bank        *bank.View // of the newest executed block that the executor has
 	Now         time.Time
+	// Restart is a record that the operator gives, with which a cluster that
+	// has halted goes on; nil for none. Bank must know of it: see HardForks.
+	Restart *cluster.Restart
 	// VerifySigner checks a signature of the root of an FEC set; nil stands for
 	// genesis' signature rule. A simulation of many nodes checks each once.
 	VerifySigner func(signer ledger.Pubkey, root ledger.Hash, signature ledger.Signature) bool
@@ -54,12 +57,16 @@ type Node struct {
 	params       *cluster.Params
 	self         ledger.Pubkey
 	genesisHash  ledger.Hash
-	shredVersion uint16
-	schedule     *cluster.Schedule
-	epochs       *consensus.Epochs
-	rng          *rand.Rand
-	now          time.Time
-	out          []Effect
+	shredVersion uint16 // of what is made now
+	// genesisVersion is that before the first restart.
+	genesisVersion uint16
+	restarts       []*cluster.Restart // of the cluster, oldest first
+	unsaved        *cluster.Restart   // of them, nil if there is none
+	schedule       *cluster.Schedule
+	epochs         *consensus.Epochs
+	rng            *rand.Rand
+	now            time.Time
+	out            []Effect
 
 	// Data plane.
 	collector *turbine.Collector
@@ -156,33 +163,34 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	g := cfg.Genesis
 	n := &Node{
-		cfg:          cfg,
-		params:       &g.Params,
-		self:         ledger.Pubkey(cfg.Identity.Public().(ed25519.PublicKey)),
-		genesisHash:  g.Hash(),
-		shredVersion: g.ShredVersion(),
-		schedule:     cluster.NewSchedule(g),
-		rng:          cfg.Rand,
-		now:          cfg.Now,
-		resigned:     make(map[ledger.Hash]ledger.Slot),
-		keys:         make(map[ledger.SlotKey]*keyState),
-		progress:     make(map[ledger.Hash]*validator.Progress),
-		checking:     make(map[ledger.Hash]*checkingSet),
-		dead:         make(map[ledger.Hash]invalid),
-		waiting:      make(map[ledger.Hash][]*shred.Set),
-		held:         make(map[ledger.UserBlockRef]*heldUserBlock),
-		unchecked:    make(map[ledger.Hash][]ledger.UserBlockRef),
-		wanting:      make(map[ledger.UserBlockRef][]*validator.Block),
-		ballots:      make(map[ledger.Pubkey]*ballotBox),
-		pool:         proposer.NewPool(proposer.PoolMax),
-		recentDone:   newRecentMessages(),
-		inMade:       make(map[ledger.Hash]bool),
-		seenFees:     make(map[ledger.Pubkey]ledger.Lamports),
-		equivocating: make(map[ledger.SlotKey]bool),
-		answered:     make(map[ledger.Pubkey]int),
-		stakes:       make(map[ledger.BlockRef][]*cluster.EpochStakes),
-		links:        make(map[ledger.BlockRef]bank.Link),
-		view:         cfg.Bank,
+		cfg:            cfg,
+		params:         &g.Params,
+		self:           ledger.Pubkey(cfg.Identity.Public().(ed25519.PublicKey)),
+		genesisHash:    g.Hash(),
+		shredVersion:   g.ShredVersion(),
+		genesisVersion: g.ShredVersion(),
+		schedule:       cluster.NewSchedule(g),
+		rng:            cfg.Rand,
+		now:            cfg.Now,
+		resigned:       make(map[ledger.Hash]ledger.Slot),
+		keys:           make(map[ledger.SlotKey]*keyState),
+		progress:       make(map[ledger.Hash]*validator.Progress),
+		checking:       make(map[ledger.Hash]*checkingSet),
+		dead:           make(map[ledger.Hash]invalid),
+		waiting:        make(map[ledger.Hash][]*shred.Set),
+		held:           make(map[ledger.UserBlockRef]*heldUserBlock),
+		unchecked:      make(map[ledger.Hash][]ledger.UserBlockRef),
+		wanting:        make(map[ledger.UserBlockRef][]*validator.Block),
+		ballots:        make(map[ledger.Pubkey]*ballotBox),
+		pool:           proposer.NewPool(proposer.PoolMax),
+		recentDone:     newRecentMessages(),
+		inMade:         make(map[ledger.Hash]bool),
+		seenFees:       make(map[ledger.Pubkey]ledger.Lamports),
+		equivocating:   make(map[ledger.SlotKey]bool),
+		answered:       make(map[ledger.Pubkey]int),
+		stakes:         make(map[ledger.BlockRef][]*cluster.EpochStakes),
+		links:          make(map[ledger.BlockRef]bank.Link),
+		view:           cfg.Bank,
 	}
 	n.epochs = consensus.NewEpochs(n.schedule)
 	n.rules = &validator.Rules{Params: n.params, Stakes: n.epochs.At}
@@ -213,6 +221,9 @@ func New(cfg Config) (*Node, error) {
 		}
 		n.isVoter = true
 	}
+	if err := n.takeRestarts(cfg.Recovered.Restarts, cfg.Restart); err != nil {
+		return nil, err
+	}
 	n.collector = turbine.NewCollector(turbine.Limits{UserSetsMax: n.params.FECSetsMax, SetsMax: SetsMax})
 	n.planner = repair.NewPlanner()
 	n.agreement = consensus.NewAgreement(root.BlockRef, root.BankHash, n.epochs)
@@ -223,7 +234,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	// A view keeps all blocks after its own in memory, so that it can be read.
-	n.cfg.Bank, n.cfg.Recovered = nil, Recovered{}
+	n.cfg.Bank, n.cfg.Recovered, n.cfg.Restart = nil, Recovered{}, nil
 	return n, nil
 }
 
@@ -287,6 +298,11 @@ func (n *Node) Step(now time.Time, ev Event) []Effect {
 	default:
 		panic(fmt.Sprintf("node: event of unknown type %T", ev))
 	}
+	if n.unsaved != nil {
+		n.do(Save{Records: []Record{RestartRecord{n.unsaved}}})
+		n.report(Restarted{n.unsaved})
+		n.unsaved = nil
+	}
 	if n.halted != nil {
 		n.report(HealthChanged{Health: Halted, Block: n.halted.Block, Own: n.halted.BankHash, Cause: n.halted.Cause})
 		n.halted = nil
@@ -319,23 +335,30 @@ func (n *Node) report(of any) { n.do(Report{Of: of}) }
 
 // due returns when a tick may begin (PROTOCOL section 1).
 func (n *Node) due(tick uint64) time.Time {
-	return time.Unix(0, n.params.TickTime(n.cfg.Genesis.T0, tick))
+	t0, _ := n.start()
+	return time.Unix(0, n.params.TickTime(t0, tick))
 }
 
-// tick returns the number of the tick that has begun last, 0 before T0.
+// tick returns the number of the tick that has begun last; before the start
+// the one before it, and 0 before genesis' T0.
 func (n *Node) tick() uint64 {
-	since := n.now.UnixNano() - n.cfg.Genesis.T0
-	if since < 0 {
-		return 0
+	t0, first := n.start()
+	if !n.started() {
+		return max(first, 1) - 1
 	}
+	since := n.now.UnixNano() - t0
 	if planted.Is(planted.TickEarly) {
 		since += int64(n.params.TickDuration)
 	}
 	return uint64(since / int64(n.params.TickDuration))
 }
 
-// started tells whether T0 has come.
-func (n *Node) started() bool { return n.now.UnixNano() >= n.cfg.Genesis.T0 }
+// started tells whether the first tick since genesis or the newest restart is
+// due.
+func (n *Node) started() bool {
+	_, first := n.start()
+	return !n.now.Before(n.due(first))
+}
 
 // slot returns the slot of the running tick.
 func (n *Node) slot() ledger.Slot { return ledger.Slot(n.tick() / ledger.TicksPerSlot) }

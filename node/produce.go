@@ -23,7 +23,8 @@ type madeUserBlock struct {
 // nextTick returns when production next has something to do.
 func (n *Node) nextTick() time.Time {
 	if !n.started() {
-		return n.due(0)
+		_, first := n.start()
+		return n.due(first)
 	}
 	tick := n.tick() + 1
 	if n.making == nil && n.leading == nil && n.pool.Len() == 0 && !n.awaitsLead() {

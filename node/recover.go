@@ -24,6 +24,8 @@ type Recovered struct {
 	Begun []ledger.SlotKey
 	// Halt is the newest HaltRecord, nil if there is none.
 	Halt []byte
+	// Restarts are those of all RestartRecords, oldest first.
+	Restarts []*cluster.Restart
 	// State is that of the Root effect from which the executor goes on.
 	State *RootState
 }
@@ -143,7 +145,11 @@ func (n *Node) restore(r Recovered) error {
 		if err != nil {
 			return err
 		}
-		if h.Health == Halted {
+		over, err := n.overcome(h)
+		if err != nil {
+			return err
+		}
+		if h.Health == Halted && !over {
 			n.health, n.stoppedAt, n.halted = Halted, h.At, h
 		}
 	}

@@ -19,6 +19,7 @@ type disk struct {
 	tower    []byte
 	begun    []ledger.SlotKey
 	halt     []byte
+	restarts []*cluster.Restart
 	state    []byte
 	snapshot bank.Snapshot
 }
@@ -34,6 +35,8 @@ func (d *disk) save(b *bank.Bank, e Effect) {
 				d.begun = append(d.begun, r.Key)
 			case HaltRecord:
 				d.halt = r.Bytes
+			case RestartRecord:
+				d.restarts = append(d.restarts, r.Restart)
 			}
 		}
 	case Root:
@@ -46,32 +49,46 @@ func (d *disk) save(b *bank.Bank, e Effect) {
 // restart replaces a node by one that knows only what was on its disk.
 func (c *testCluster) restart(i int) {
 	c.t.Helper()
+	if err := c.restartWith(i, nil); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// restartWith is restart with a restart record that the operator gives.
+func (c *testCluster) restartWith(i int, record *cluster.Restart) error {
+	c.t.Helper()
 	old := c.nodes[i]
-	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun, Halt: old.disk.halt}
+	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun, Halt: old.disk.halt, Restarts: old.disk.restarts}
 	b, err := bank.New(c.genesis, 1)
 	if old.disk.state != nil {
 		if recovered.State, err = ParseRootState(old.disk.state); err != nil {
 			c.t.Fatal(err)
 		}
-		b, err = bank.Restore(c.genesis, old.disk.snapshot, 1)
+		snapshot := old.disk.snapshot
+		snapshot.HardForks = nil
+		b, err = bank.Restore(c.genesis, snapshot, 1)
 	}
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	for _, f := range HardForks(recovered.Restarts, record) {
+		b.AddHardFork(f)
 	}
 	view, _ := b.View(b.Root())
 	node, err := New(Config{
 		Genesis: c.genesis, Identity: testKey("identity", i), VoteAccount: pub(testKey("vote", i)),
 		Contact: cluster.Contact{Addr: "127.0.0.1:8000"}, Recovered: recovered,
-		Rand: rand.New(rand.NewPCG(2, uint64(i))), Bank: view, Now: c.now,
+		Rand: rand.New(rand.NewPCG(2, uint64(i))), Bank: view, Now: c.now, Restart: record,
 	})
 	if err != nil {
-		c.t.Fatal(err)
+		return err
 	}
 	fresh := &testNode{Node: node, bank: b, disk: old.disk, sets: old.sets, spines: old.spines, wrong: old.wrong, filter: old.filter}
 	c.nodes[i] = fresh
 	for _, set := range sortedSets(old.sets) {
 		c.step(i, Loaded{Set: set})
 	}
+	return nil
 }
 
 // sortedSets is the order in which a store gives its sets back.

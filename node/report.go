@@ -2,6 +2,7 @@ package node
 
 import (
 	"tutti/bank"
+	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
 )
@@ -141,6 +142,10 @@ type HealthChanged struct {
 	Sums   consensus.Sums
 	Cause  string // if it has stopped
 }
+
+// Restarted says that the node has taken a restart record, which is durable,
+// and goes on with the cluster.
+type Restarted struct{ Restart *cluster.Restart }
 
 // WentBack says that more than two thirds of the stake have another BankHash,
 // for which reason the node executes again what comes after To.

@@ -50,7 +50,7 @@ func (n *Node) signer(k ledger.SlotKey) (ledger.Pubkey, bool) {
 func (n *Node) onShred(from ledger.Pubkey, m ShredMessage, repaired bool) {
 	s := &m.Shred
 	k := s.Key()
-	if s.Version() != n.shredVersion {
+	if s.Version() != cluster.VersionAt(n.genesisVersion, n.restarts, k.Slot()) {
 		n.drop("shred", "version", from)
 		return
 	}

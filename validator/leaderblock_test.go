@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/poh"
 	"tutti/shred"
@@ -356,6 +357,25 @@ func TestReceipt(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			_, err := w.block(c.parent.Slot+1, c.parent, 0, func(d *draft) { d.receipt(c.block, c.hash) })
+			if !errors.Is(err, c.err) {
+				t.Fatalf("got %v, want %v", err, c.err)
+			}
+		})
+	}
+	for _, c := range []struct {
+		rule    string
+		restart cluster.Restart
+		err     error
+	}{
+		{"reported before a restart from an older block", cluster.Restart{First: all.Slot + 1}, nil},
+		{"reported before the restart, of its block", cluster.Restart{Block: one.BlockRef, First: all.Slot + 1}, validator.ErrReceipt},
+		{"a block from before the restart", cluster.Restart{First: all.Slot + 2}, validator.ErrReceipt},
+		{"since the restart", cluster.Restart{First: one.Slot}, validator.ErrReceipt},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			w.rules.Restarts = []*cluster.Restart{&c.restart}
+			defer func() { w.rules.Restarts = nil }()
+			_, err := w.block(all.Slot+1, all, 0, func(d *draft) { d.receipt(one.BlockRef, other) })
 			if !errors.Is(err, c.err) {
 				t.Fatalf("got %v, want %v", err, c.err)
 			}

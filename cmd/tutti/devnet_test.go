@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -42,15 +41,17 @@ func holdPort(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], port)
 }
 
-// runBriefly runs a validator until its log says that it has started, and
-// tells it to stop: run-briefly COMMAND...
-func runBriefly(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: run-briefly COMMAND...")
+// runUntil runs a validator until its log matches, and tells it to stop:
+// run-until PATTERN COMMAND...
+func runUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: run-until PATTERN COMMAND...")
 	}
-	interrupt(ts, args, func(*output) bool {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	interrupt(ts, args[1:], func(*output) bool {
 		b, err := os.ReadFile(ts.MkAbs("validator.log"))
-		return err == nil && bytes.Contains(b, []byte("started"))
+		return err == nil && pattern.Match(b)
 	})
 }
 

@@ -69,6 +69,7 @@ func newRootCommand() *cobra.Command {
 		newGenesisCommand(),
 		newKeygenCommand(),
 		newLedgerCommand(),
+		newRestartCommand(),
 		newSimCommand(),
 		newTransferCommand(),
 		newValidatorCommand(),

@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit-code": checkExitCode, "ledger": startLedger, "mode": checkMode,
-			"hold-port": holdPort, "run-briefly": runBriefly, "interrupt": interruptAt, "check-summary": checkSummary,
+			"hold-port": holdPort, "run-until": runUntil, "interrupt": interruptAt, "check-summary": checkSummary,
 			"record-halt": recordHalt, "await-devnet": awaitDevnet, "check-report": checkReport,
 		},
 	})
@@ -58,8 +58,8 @@ func checkExitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// recordHalt writes into a stopped node's ledger that it has halted:
-// record-halt LEDGER.
+// recordHalt writes into a stopped node's ledger that it has halted, after the
+// last slot that is stored: record-halt LEDGER.
 func recordHalt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: record-halt LEDGER")
@@ -69,7 +69,15 @@ func recordHalt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	s, err := store.Open(store.Options{Dir: dir, Genesis: genesis.Hash(), FreeMin: 1})
 	ts.Check(err)
-	halt := node.Halt{Health: node.Halted, At: 8, Cause: "they differ", Block: ledger.BlockRef{Slot: 7}}
+	b, err := bank.New(genesis, 1)
+	ts.Check(err)
+	_, last, _, _, err := s.Bounds()
+	ts.Check(err)
+	halt := node.Halt{
+		Health: node.Halted, At: last + 8, Cause: "they differ", Block: ledger.BlockRef{Slot: 7},
+		Certified: b.Root(), // genesis
+	}
+	halt.CertifiedHash, _ = b.BankHash(halt.Certified)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Save([]node.Record{node.HaltRecord{Bytes: halt.Append(nil)}}, false, cancel)
 	ts.Check(errors.Join(s.Run(ctx), s.Close()))

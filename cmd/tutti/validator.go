@@ -49,7 +49,7 @@ type validatorFlags struct {
 	bind, gossipHost              string
 	gossipPort, rpcPort           uint16
 	rpcBind, faucet               string
-	expectedGenesis               string
+	expectedGenesis, restart      string
 	limitLedgerSize               int
 	log, logLevel, metrics        string
 	drop                          float64
@@ -82,6 +82,7 @@ func newValidatorCommand() *cobra.Command {
 	flags.StringVar(&f.rpcBind, "rpc-bind-address", "127.0.0.1", "address to listen on for JSON-RPC")
 	flags.StringVar(&f.faucet, "faucet-keypair", "", "keypair file that pays airdrops; without it there are none")
 	flags.StringVar(&f.expectedGenesis, "expected-genesis-hash", "", "refuse to run on any other genesis")
+	flags.StringVar(&f.restart, "restart-record", "", "signed record with which a halted cluster goes on; it is kept, later starts do without")
 	flags.IntVar(&f.limitLedgerSize, "limit-ledger-size", store.LimitDefault, "shreds to keep")
 	flags.StringVarP(&f.log, "log", "o", "-", "file for the log, or - for standard error")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -169,6 +170,11 @@ func (f *validatorFlags) config() (cfg live.Config, faucet ed25519.PrivateKey, e
 		return cfg, nil, usage("no vote account is named: say --vote-account, or --no-voting")
 	default:
 		if cfg.VoteAccount, err = keyOf("--vote-account", f.voteAccount); err != nil {
+			return cfg, nil, err
+		}
+	}
+	if f.restart != "" {
+		if cfg.Restart, err = readRestart(f.restart); err != nil {
 			return cfg, nil, err
 		}
 	}

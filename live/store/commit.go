@@ -142,6 +142,8 @@ func (s *Store) write(w *writer, record node.Record) {
 		w.put([]byte{keyRoot}, appendRef(nil, r.Block))
 	case node.HaltRecord:
 		w.put([]byte{keyHalt}, r.Bytes)
+	case node.RestartRecord:
+		w.put(restartKey(r.Restart.Count), r.Restart.Append(nil))
 	case node.TowerRecord:
 		s.memory.tower = r.Bytes
 	case node.BegunRecord:

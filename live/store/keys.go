@@ -17,6 +17,7 @@ import (
 //	C                                   number of the newest commit, u64
 //	R                                   newest RootRecord: slot u64, id
 //	H                                   newest HaltRecord
+//	F count8                            RestartRecord
 //	S                                   head of the account state: see State
 //	A key32 ^slot8                      account as of that slot; empty if deleted
 //	D slot8 B slotfield8 id32           BlockRecord
@@ -32,6 +33,7 @@ const (
 	keyCommit  = 'C'
 	keyRoot    = 'R'
 	keyHalt    = 'H'
+	keyRestart = 'F'
 	keyState   = 'S'
 	keyAccount = 'A'
 	keyData    = 'D'
@@ -69,6 +71,8 @@ func evidenceKey(key ledger.SlotKey) []byte {
 func executedKey(ref ledger.BlockRef) []byte {
 	return append(dataKey(ref.Slot, kindExecuted), ref.ID[:]...)
 }
+
+func restartKey(count uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyRestart}, count) }
 
 // setPrefix begins the keys of all sets of one block or UserBlock.
 func setPrefix(key ledger.SlotKey) []byte {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/node"
 	"tutti/shred"
@@ -301,6 +302,25 @@ func (s *Store) Halt() ([]byte, error) {
 		return nil, fmt.Errorf("read record of the halt: %w", err)
 	}
 	return b, nil
+}
+
+// Restarts returns all RestartRecords, oldest first.
+func (s *Store) Restarts() (restarts []*cluster.Restart, err error) {
+	for {
+		key := restartKey(uint64(len(restarts)) + 1)
+		b, err := s.get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return restarts, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read restart record: %w", err)
+		}
+		r, err := cluster.ParseRestart(b)
+		if err != nil {
+			return nil, corrupt(key, err.Error())
+		}
+		restarts = append(restarts, r)
+	}
 }
 
 // Tower returns the newest TowerRecord as of Open, or nil.

@@ -111,14 +111,8 @@ type Loaded struct {
 // called before Run, and drops what a crash has left half written.
 func (s *Store) LoadState(count int) (Loaded, bool, error) {
 	var l Loaded
-	b, err := s.get([]byte{keyState})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return l, false, nil
-	}
-	if err == nil && len(b) < 56 {
-		err = corrupt([]byte{keyState}, "state head")
-	}
-	if err != nil {
+	b, ok, err := s.stateHead()
+	if !ok {
 		return l, false, err
 	}
 	l.Root, l.Node = parseRef(b), b[56:]
@@ -128,6 +122,28 @@ func (s *Store) LoadState(count int) (Loaded, bool, error) {
 		return l, false, err
 	}
 	return l, true, s.loadPast(&l, count)
+}
+
+// stateHead returns the head of the newest state, false if there is none.
+func (s *Store) stateHead() ([]byte, bool, error) {
+	b, err := s.get([]byte{keyState})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err == nil && len(b) < 56 {
+		err = corrupt([]byte{keyState}, "state head")
+	}
+	return b, err == nil, err
+}
+
+// NodeState returns the node's own part of the newest state, nil if there is
+// none.
+func (s *Store) NodeState() ([]byte, error) {
+	b, ok, err := s.stateHead()
+	if !ok {
+		return nil, err
+	}
+	return b[56:], nil
 }
 
 func (s *Store) loadAccounts(l *Loaded) error {

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tutti/bank"
+	"tutti/cluster"
 	"tutti/internal/testkit"
 	"tutti/ledger"
 	"tutti/node"
@@ -177,11 +178,19 @@ func TestSavedIsReadableAtOnceAndAfterReopening(t *testing.T) {
 	}
 	s.save(node.HaltRecord{Bytes: []byte("older")})
 	s.save(node.HaltRecord{Bytes: []byte("newer")})
+	if got, err := s.Restarts(); err != nil || got != nil {
+		t.Errorf("restarts %v, %v", got, err)
+	}
+	s.save(node.RestartRecord{Restart: &cluster.Restart{Count: 1, First: 9}})
+	s.save(node.RestartRecord{Restart: &cluster.Restart{Count: 2, First: 11}})
 	s.checkBlock(leader)
 	s.stop()
 
 	s = openTest(t, testOptions(dir))
 	defer s.Close()
+	if got, err := s.Restarts(); err != nil || len(got) != 2 || got[0].First != 9 || got[1].First != 11 {
+		t.Errorf("restarts %v, %v", got, err)
+	}
 	s.checkBlock(leader)
 	s.checkBlock(user)
 	if got, err := s.Root(); err != nil || got != root {

@@ -16,6 +16,7 @@ import (
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
 	"tutti/live/store"
+	"tutti/node"
 	"tutti/shred"
 	"tutti/validator"
 )
@@ -48,6 +49,8 @@ type Replay struct {
 	bank     *bank.Bank
 
 	verifier *sigverify.Verifier
+	version  uint16             // of shreds before the first restart
+	restarts []*cluster.Restart // of the cluster, oldest first
 
 	users map[ledger.SlotKey][]*shred.Set
 	// pending are votes whose BankHash is not computed yet.
@@ -81,8 +84,8 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	}
 	r := &Replay{
 		genesis: g, schedule: cluster.NewSchedule(g), bank: b,
-		verifier: sigverify.NewVerifier(g.Params.SignatureRule),
-		users:    make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]*stuckBlock),
+		version: g.ShredVersion(), verifier: sigverify.NewVerifier(g.Params.SignatureRule),
+		users: make(map[ledger.SlotKey][]*shred.Set), stuck: make(map[ledger.BlockRef]*stuckBlock),
 	}
 	r.epochs = consensus.NewEpochs(r.schedule)
 	r.rules = &validator.Rules{Params: &g.Params, Stakes: r.epochs.At, Signed: g.Params.SignatureRule.VerifyTransaction}
@@ -97,6 +100,13 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 
 // Store takes everything that a ledger has stored.
 func (r *Replay) Store(s *store.Store) error {
+	restarts, err := s.Restarts()
+	if err != nil {
+		return err
+	}
+	if err := r.takeRestarts(restarts); err != nil {
+		return err
+	}
 	var sets []*shred.Set
 	var slot ledger.Slot
 	for e, err := range s.Entries(0, math.MaxUint64) {
@@ -119,6 +129,41 @@ func (r *Replay) Store(s *store.Store) error {
 		sets = append(sets, set)
 	}
 	return r.Slot(slot, sets)
+}
+
+// takeRestarts takes the restarts that the ledger has seen, before any block.
+func (r *Replay) takeRestarts(restarts []*cluster.Restart) error {
+	for i, x := range restarts {
+		if err := x.Follows(r.genesis, restarts[:i]); err != nil {
+			return err
+		}
+	}
+	r.restarts, r.rules.Restarts = restarts, restarts
+	for _, f := range node.HardForks(restarts, nil) {
+		r.bank.AddHardFork(f)
+	}
+	return nil
+}
+
+// checkRestart holds a restart from a block that was executed against its
+// BankHash and the stakes.
+func (r *Replay) checkRestart(b *validator.Block) error {
+	for _, x := range r.restarts {
+		if x.Block != b.BlockRef {
+			continue
+		}
+		stakes := r.epochs.At(b.Slot)
+		stake, err := x.Stake(stakes.EpochStakes)
+		switch {
+		case err != nil:
+			return err
+		case !consensus.FourFifths(stake, stakes.Total()):
+			return fmt.Errorf("restart record %d is signed by %d of %d lamports of stake", x.Count, stake, stakes.Total())
+		case x.BankHash != b.BankHash:
+			return fmt.Errorf("BankHash of %v is %v, but the restart record has %v", b.BlockRef, b.BankHash, x.BankHash)
+		}
+	}
+	return nil
 }
 
 // userSlotsKept is for how many slots UserBlocks are kept that a later block
@@ -153,11 +198,12 @@ func (r *Replay) signed(set *shred.Set) error {
 	if set.Key.IsUser() {
 		signer, ok = r.proposer(set.Key)
 	}
+	version := cluster.VersionAt(r.version, r.restarts, set.Key.Slot())
 	switch {
 	case !ok:
 		return errors.New("nobody is scheduled to sign it")
-	case set.Version != r.genesis.ShredVersion():
-		return fmt.Errorf("shred version %d, this ledger has %d", set.Version, r.genesis.ShredVersion())
+	case set.Version != version:
+		return fmt.Errorf("shred version %d, this ledger has %d", set.Version, version)
 	case !r.genesis.Params.SignatureRule.Verify(signer[:], set.Root[:], set.Signature[:]):
 		return fmt.Errorf("its Merkle root %v is not signed by %v", set.Root, signer)
 	}
@@ -257,7 +303,7 @@ func (r *Replay) check(slot ledger.Slot, parent *validator.Block, chain []*shred
 		if err := r.support(voted.BlockRef, v.Vote.Account); err != nil {
 			return nil, err
 		}
-		if at := voted.Ancestor(v.Vote.BankSlot); at != nil && at.Slot == v.Vote.BankSlot {
+		if at := voted.Ancestor(v.Vote.BankSlot); at != nil && at.Slot == v.Vote.BankSlot && !cluster.BeforeRestart(r.restarts, v.Vote.Block.Slot, at.Slot) {
 			r.pending = append(r.pending, pendingVote{v.Vote.Account, at, v.Vote.BankHash})
 		}
 	}
@@ -310,6 +356,9 @@ func (r *Replay) execute(b *validator.Block) error {
 		return fmt.Errorf("execute %v: %w", b.BlockRef, err)
 	}
 	b.Executed, b.BankHash = true, result.BankHash
+	if err := r.checkRestart(b); err != nil {
+		return err
+	}
 	for _, e := range result.Stakes {
 		r.schedule.AddEpoch(e)
 	}

@@ -189,7 +189,7 @@ func TestCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "devnet", "faults", "--ledger", filepath.Join(t.TempDir(), "dev"), "--load", "20", "--cut", "1", "--for", "4s",
+	cmd := exec.Command(path, "devnet", "faults", "--ledger", filepath.Join(t.TempDir(), "dev"), "--load", "20", "--cut", "1", "--for", "2s", "--seed", "3",
 		"--latency", "5ms", "--jitter", "5ms", "--loss", "0.01", "--bandwidth", "1e8")
 	cmd.Args[0] = "tutti" // TestMain runs the command of that name
 	b, err := cmd.CombinedOutput()

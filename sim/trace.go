@@ -100,6 +100,9 @@ func (t *trace) record(r node.Record) {
 	case node.HaltRecord:
 		t.tag("halt")
 		t.bytes(r.Bytes)
+	case node.RestartRecord:
+		t.tag("restart")
+		t.bytes(r.Restart.Append(nil))
 	case node.EvidenceRecord:
 		t.tag("evidence")
 		t.u64(uint64(r.Key))
@@ -282,6 +285,9 @@ func (t *trace) report(of any) {
 		t.hashes(r.Own)
 		t.buf = fmt.Appendf(t.buf, "%+v", r.Sums)
 		t.bytes([]byte(r.Cause))
+	case node.Restarted:
+		t.tag("restarted")
+		t.bytes(r.Restart.Append(nil))
 	case node.WentBack:
 		t.tag("went back")
 		t.ref(r.To)

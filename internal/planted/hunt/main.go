@@ -5,7 +5,7 @@
 //
 // Of the tests those of the wrong package run first, then those of all other
 // packages, up to the first that fails. Of the simulations a short run without
-// faults comes first, twice, with the same trace; then ten seeds of the
+// faults comes first, twice, with the same trace; then twenty seeds of the
 // scenario twins, and seeds with faults. Before all that everything must pass without a bug.
 package main
 
@@ -198,7 +198,7 @@ func (h *hunter) simulate(b bug) finding {
 		f.what, f.seed = "the traces of two runs differ", "healthy 4"
 		return f
 	}
-	if run("twins", "--scenario", "twins", "--seeds", "0..9", "--jobs", "1"); f.found() {
+	if run("twins", "--scenario", "twins", "--seeds", "0..19", "--jobs", "1"); f.found() {
 		return f
 	}
 	for _, seed := range h.seeds {

@@ -56,7 +56,7 @@ func headerAgain(s *Shred, got []byte) []byte {
 		{false, false}: variantCode, {false, true}: variantCodeResigned,
 	}
 	got[offVariant] = variant[[2]bool{s.IsData(), s.Resigned()}]
-	h := commonHeader(s)
+	h := s.header()
 	putCommon(got, &h, s.SetIndex()+uint32(s.Position()%SetData))
 	if s.IsData() {
 		binary.LittleEndian.PutUint16(got[offParent:], s.ParentOffset())

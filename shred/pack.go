@@ -21,7 +21,7 @@ var ErrPacked = errors.New("shred: malformed packed set")
 // they mean nothing once a shred has arrived.
 func (s *Set) Pack(b []byte) []byte {
 	first := s.Shred(0)
-	h := commonHeader(&first)
+	h := first.header()
 	b = append(b, first.raw[offVariant])
 	b = append(b, s.Signature[:]...)
 	b = append(b, s.Chained[:]...)
@@ -78,7 +78,7 @@ func Unpack(b []byte) (*Set, error) {
 	if first.Resigned() != resigned {
 		return nil, fmt.Errorf("%w: variant", ErrPacked)
 	}
-	h := commonHeader(&first)
+	h := first.header()
 	set, err := finish(&raws, &h)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,12 @@ var (
 
 // Shred is a view of the bytes of one shred whose header is sound. It comes
 // from Parse or out of a Set; the zero Shred is none. Its methods do not copy.
-type Shred struct{ raw []byte }
+type Shred struct {
+	raw []byte
+	// leaf is the shred's leaf of the Merkle tree if hashed says so.
+	leaf   node
+	hashed bool
+}
 
 // Parse checks size and header of a shred. It keeps b. The signature and the
 // Merkle proof are not looked at: see Root.
@@ -269,24 +274,30 @@ func (s *Shred) ChainedRoot() ledger.Hash {
 
 // Root returns the Merkle root to which the shred's proof leads. Any proof
 // leads to some root: the root is what the leader signed, or it is nothing.
-// The error is always nil for a Shred that came from Parse.
+// The error is always nil for a Shred that came from Parse. The first call
+// keeps a hash of the shred for Assemble and for the next: no other goroutine
+// may use this variable meanwhile.
 func (s *Shred) Root() (ledger.Hash, error) {
 	if len(s.raw) == 0 {
 		return ledger.Hash{}, ErrSize
 	}
 	proof := s.proofOffset()
-	node := leafHash(s.raw[offVariant:proof])
-	at := s.Position()
+	if !s.hashed {
+		s.leaf, s.hashed = leafOf(s.raw[offVariant:proof]), true
+	}
+	var root ledger.Hash
+	below, at := s.leaf, s.Position()
 	for i := range proofNodes {
-		sibling := s.raw[proof+i*proofNodeSize:][:proofNodeSize]
+		sibling := node(s.raw[proof+i*proofNodeSize:])
 		if at&1 == 0 {
-			node = nodeHash(node[:proofNodeSize], sibling)
+			root = join(&below, &sibling)
 		} else {
-			node = nodeHash(sibling, node[:proofNodeSize])
+			root = join(&sibling, &below)
 		}
+		below = node(root[:proofNodeSize])
 		at >>= 1
 	}
-	return node, nil
+	return root, nil
 }
 
 // SameAs tells whether two shreds are equal but for the retransmitter's
@@ -328,15 +339,19 @@ func (s *Shred) VerifyRetransmitter(rule sigverify.Rule, identity ledger.Pubkey)
 }
 
 // Clone returns a copy with bytes of its own.
-func (s *Shred) Clone() Shred { return Shred{raw: slices.Clone(s.raw)} }
+func (s *Shred) Clone() Shred {
+	c := *s
+	c.raw = slices.Clone(s.raw)
+	return c
+}
 
 // WithSignature returns a copy of the shred with another signature of the
 // same Merkle root. A key can make several valid ones, and the Merkle tree
 // does not cover them.
 func (s *Shred) WithSignature(sig ledger.Signature) Shred {
-	raw := append([]byte(nil), s.raw...)
-	copy(raw, sig[:])
-	return Shred{raw: raw}
+	c := s.Clone()
+	copy(c.raw, sig[:])
+	return c
 }
 
 func (s *Shred) u16(at int) uint16 { return binary.LittleEndian.Uint16(s.raw[at:]) }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
+
 	"tutti/ledger"
 )
 
@@ -23,7 +25,8 @@ type Config struct {
 	ParentOffset uint16
 	// Version is the shred version of the cluster.
 	Version uint16
-	Signer  ed25519.PrivateKey
+	// Signer signs the Merkle roots, as crypto/ed25519 would, to the bit.
+	Signer ed25519.PrivateKey
 	// Chained is the parent's id, or a UserBlock's anchor.
 	Chained ledger.Hash
 }
@@ -52,7 +55,8 @@ func (s *Shredder) SetsFor(n int, last bool) int { return len(s.split(n, last)) 
 // Shred makes the sets of one batch, at least one, padded to whole sets. The
 // last batch ends the block; of a leader block its end lies in one set whose
 // shreds retransmitters sign (FORMATS section 2). It returns ErrClosed after
-// the last batch and ErrTooLong, both without having made anything.
+// the last batch and ErrTooLong, both without having made anything. The sets
+// keep the batch as their payload: it is not to be changed any more.
 func (s *Shredder) Shred(batch []byte, referenceTick uint8, last bool) ([]*Set, error) {
 	if s.closed {
 		return nil, ErrClosed
@@ -131,7 +135,7 @@ func (s *Shredder) set(payload []byte, flags byte, resigned bool) (*Set, error) 
 		Last:          flags&flagLast == flagLast,
 		ReferenceTick: flags & flagTickMask,
 		Shreds:        newShreds(),
-		Payload:       append([]byte(nil), payload...),
+		Payload:       payload[:len(payload):len(payload)],
 	}
 	variant := byte(variantData)
 	if resigned {
@@ -149,12 +153,12 @@ func (s *Shredder) set(payload []byte, flags byte, resigned bool) (*Set, error) 
 		payload = payload[n:]
 		binary.LittleEndian.PutUint16(raw[offSize:], uint16(dataHeader+n))
 	}
-	root, err := seal(&set.Shreds, &h)
+	root, err := seal(&set.Shreds, &h, &leaves{})
 	if err != nil {
 		return nil, err
 	}
 	set.Root = root
-	set.Signature = ledger.Signature(ed25519.Sign(s.config.Signer, root[:]))
+	set.Signature = ledger.Signature(voi.Sign(voi.PrivateKey(s.config.Signer), root[:]))
 	for _, raw := range set.Shreds {
 		copy(raw, set.Signature[:])
 	}

@@ -98,15 +98,20 @@ func (r Rule) VerifyBatch(items []Item, ok []bool) {
 type Verifier struct {
 	rule  Rule
 	batch ed25519.BatchVerifier
-	keys  []keptKey // keysMax, or none
+	keys  []keptPair // pairsMax, or none
+	ready []*ed25519.ExpandedPublicKey
 }
 
-// keysMax is the number of keys that a Verifier remembers, a power of two. One
-// that it has ready takes 1.5 KiB.
-const keysMax = 8192
+// pairsMax is half the number of keys that a Verifier remembers, a power of
+// two. A key that it has ready takes 1.5 KiB.
+const pairsMax = 4096
 
-// keptKey is the key that came last in its place, and from the second time in
-// a row on what makes verifying with it cheaper.
+// keptPair is the two keys that came last of those that share a place, the
+// newer one first.
+type keptPair [2]keptKey
+
+// keptKey is a key, and from the second time on that it came what makes
+// verifying with it cheaper.
 type keptKey struct {
 	key   [ed25519.PublicKeySize]byte
 	ready *ed25519.ExpandedPublicKey
@@ -114,20 +119,37 @@ type keptKey struct {
 
 // NewVerifier returns a Verifier for a rule.
 func NewVerifier(r Rule) *Verifier {
-	return &Verifier{rule: r, keys: make([]keptKey, keysMax)}
+	return &Verifier{rule: r, keys: make([]keptPair, pairsMax)}
 }
+
+// tablesMax is the number of signatures up to which a batch in which all keys
+// are ready gains from their tables, by the library's choice of algorithm.
+const tablesMax = 93
 
 // VerifyBatch sets ok[i] as Rule.VerifyBatch does.
 func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
+	v.ready = v.ready[:0]
+	known := 0
+	for _, it := range items {
+		key := v.recall(it.Pub)
+		if key != nil {
+			known++
+		}
+		v.ready = append(v.ready, key)
+	}
 	if v.rule != Simd0376 || len(items) == 1 {
 		for i, it := range items {
-			ok[i] = v.rule.Verify(it.Pub, it.Msg, it.Sig)
+			ok[i] = v.verify(v.ready[i], it)
 		}
 		return
 	}
-	v.batch.Reset().ForceNoPublicKeyExpansion()
-	for _, it := range items {
-		if key := v.ready(it.Pub); key != nil {
+	v.batch.Reset()
+	if len(items) > tablesMax || 2*known < len(items) {
+		// Otherwise it would pay to make the missing tables for this batch.
+		v.batch.ForceNoPublicKeyExpansion()
+	}
+	for i, it := range items {
+		if key := v.ready[i]; key != nil {
 			v.batch.AddExpandedWithOptions(key, it.Msg, it.Sig, options[v.rule])
 		} else {
 			v.batch.AddWithOptions(it.Pub, it.Msg, it.Sig, options[v.rule])
@@ -137,15 +159,28 @@ func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
 	copy(ok, valid)
 }
 
-// ready returns what is kept of a key, nil if it has not come twice, or is
+// verify is Rule.Verify, with the key's tables unless they are nil.
+func (v *Verifier) verify(key *ed25519.ExpandedPublicKey, it Item) bool {
+	if key != nil {
+		return ed25519.VerifyExpandedWithOptions(key, it.Msg, it.Sig, options[v.rule])
+	}
+	return v.rule.Verify(it.Pub, it.Msg, it.Sig)
+}
+
+// recall returns what is kept of a key, nil if it has not come twice, or is
 // none.
-func (v *Verifier) ready(pub []byte) *ed25519.ExpandedPublicKey {
+func (v *Verifier) recall(pub []byte) *ed25519.ExpandedPublicKey {
 	if len(v.keys) == 0 || len(pub) != ed25519.PublicKeySize {
 		return nil
 	}
-	k := &v.keys[binary.LittleEndian.Uint64(pub)%keysMax]
-	if k.key != [ed25519.PublicKeySize]byte(pub) {
-		*k = keptKey{key: [ed25519.PublicKeySize]byte(pub)}
+	key := [ed25519.PublicKeySize]byte(pub)
+	pair := &v.keys[binary.LittleEndian.Uint64(pub)%pairsMax]
+	if pair[0].key != key {
+		pair[0], pair[1] = pair[1], pair[0]
+	}
+	k := &pair[0]
+	if k.key != key {
+		*k = keptKey{key: key}
 		return nil
 	}
 	if k.ready == nil {

@@ -613,7 +613,7 @@ func (c *checker) vote(host int, m node.VoteMessage, disk *store) error {
 		return fmt.Errorf("vote for %v, which it does not hold", b.Ref)
 	}
 	if err := w.hasAll(b, disk); err != nil {
-		return err
+		return fmt.Errorf("vote for %v: %w", b.Ref, err)
 	}
 	if c.prompt && m.Vote.BankSlot == m.Vote.Block.Slot {
 		return fmt.Errorf("vote for %v waited for its execution", b.Ref)
@@ -633,19 +633,36 @@ func saved(m node.VoteMessage, disk *store) error {
 	return nil
 }
 
+// settle checks a block to which a node prunes its disk: what lies below is
+// not looked for there any more.
+func (c *checker) settle(host int, ref ledger.BlockRef, disk *store) error {
+	w := &c.nodes[host]
+	if w.dishonest {
+		return nil
+	}
+	b, err := c.ledger.Block(ref)
+	if err != nil {
+		return err
+	}
+	if err := w.hasAll(b, disk); err != nil {
+		return fmt.Errorf("settles on %v: %w", ref, err)
+	}
+	return nil
+}
+
 // hasAll checks that all UserBlocks that a block and its ancestors name are
 // held, well formed, and on disk (PROTOCOL section 7).
 func (w *watched) hasAll(b *invariant.Block, disk *store) error {
 	for x := b; !w.complete[x]; x = x.Parent {
 		if x.Parent == nil {
-			return fmt.Errorf("vote for %v, which is not on the fork from which the node came back", b.Ref)
+			return fmt.Errorf("%v is not on the fork from which the node came back", b.Ref)
 		}
 		for _, ref := range x.Entries {
 			if !w.userBlocks[ref] {
-				return fmt.Errorf("vote for %v while UserBlock %v of %v is missing", b.Ref, ref, x.Ref)
+				return fmt.Errorf("UserBlock %v of %v is missing", ref, x.Ref)
 			}
 			if !disk.holds(ledger.UserKey(ref.U, ref.Lane), ref.ID) {
-				return fmt.Errorf("vote for %v while UserBlock %v of %v is not stored", b.Ref, ref, x.Ref)
+				return fmt.Errorf("UserBlock %v of %v is not stored", ref, x.Ref)
 			}
 		}
 		w.complete[x] = true

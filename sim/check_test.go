@@ -139,6 +139,14 @@ func TestVoteLeaves(t *testing.T) {
 		x := newScene(t)
 		x.hold(false)
 		x.broken(x.vote(0, x.cast(x.ref(3)), x.disk()), "is not stored")
+		x.broken(x.settle(0, x.ref(3), x.disk()), "is not stored")
+	})
+	t.Run("UserBlock pruned", func(t *testing.T) {
+		x := newScene(t)
+		x.hold(true)
+		x.fine(x.settle(0, x.ref(3), x.disk()))
+		clear(x.disk().sets)
+		x.fine(x.vote(0, x.cast(x.ref(3)), x.disk()))
 	})
 }
 

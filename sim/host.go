@@ -277,6 +277,9 @@ func (h *host) do(e node.Effect, f *frame) error {
 		if err := h.bank.SetRoot(e.Block); err != nil {
 			return fmt.Errorf("root %v: %w", e.Block, err)
 		}
+		if err := s.check.settle(h.index, e.Block, h.disk); err != nil {
+			return err
+		}
 		h.disk.prune(e.Block.Slot, s.cfg.stored)
 		if e.State != nil {
 			h.disk.writeState(s.now, &savedState{node: e.State, bank: h.bank.Snapshot()})

@@ -18,7 +18,7 @@ const TPUInboxMax = 16_384
 // within verifyLinger. A batch of 16 costs half of what single ones do.
 const (
 	verifyMax    = 256
-	verifyLinger = 5 * time.Millisecond
+	verifyLinger = 20 * time.Millisecond
 )
 
 // ErrBusy is returned by Submit when too many transactions wait already, or
@@ -85,6 +85,7 @@ func (l *Live) judge(token uint64, err error) {
 // passed on if they are sound. Of clients nothing is taken while there are
 // UserBlocks: what has been proposed comes before what might be.
 func (l *Live) verify(ctx context.Context) error {
+	giveWay()
 	keys := sigverify.NewVerifier(l.cfg.Genesis.Params.SignatureRule)
 	v := verifier{keys: keys, drop: func(reason string) { l.metrics.dropped("transaction", reason) }}
 	var jobs []node.SignatureJob

@@ -31,6 +31,10 @@ const (
 	PeersMax = 4096
 	// batchMax is where a batch of frames is closed.
 	batchMax = 64 << 10
+	// batchPause is the least time between two batches of frames that are not
+	// urgent: a stream for each shred that comes in costs both ends several
+	// times what one for all shreds of a moment does.
+	batchPause = 2 * time.Millisecond
 
 	redialMin = 100 * time.Millisecond
 	redialMax = 5 * time.Second
@@ -286,6 +290,7 @@ func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
 // write sends what comes through one of a peer's queues, in batches.
 func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urgency int8) {
 	var batch []byte
+	var sent time.Time
 	for {
 		var next queued
 		select {
@@ -294,6 +299,9 @@ func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urge
 			return
 		case <-ctx.Done():
 			return
+		}
+		if queue == p.bulk {
+			time.Sleep(batchPause - time.Since(sent))
 		}
 		now, frames := time.Now(), uint64(0)
 		add := func(q queued) {
@@ -323,6 +331,7 @@ func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urge
 			e.stats.refused[Unreachable].Add(frames)
 			continue
 		}
+		sent = now
 		if err := writeBatch(ctx, conn, batch, urgency); err != nil {
 			e.stats.refused[WriteFailed].Add(frames)
 			continue

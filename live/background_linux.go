@@ -1,0 +1,18 @@
+package live
+
+import (
+	"runtime"
+	"syscall"
+)
+
+// backgroundNice is the nice value of the threads that give way.
+const backgroundNice = 10
+
+// giveWay keeps the calling goroutine on a thread of its own that gives way to
+// the node's other threads when there are not enough processors for all: what
+// votes and blocks wait for comes before what only execution waits for.
+func giveWay() {
+	runtime.LockOSThread()
+	// If it is refused the thread has the priority of all others.
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), backgroundNice)
+}

@@ -58,6 +58,9 @@ type Config struct {
 	Unshared bool
 	// Story keeps what happened, slot by slot, for Sim.Story.
 	Story bool
+	// Progress, unless nil, is told of each slot that begins. An error ends the
+	// run with it.
+	Progress func(ledger.Slot) error
 }
 
 // Machine says how long a node's machine takes.

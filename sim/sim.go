@@ -192,7 +192,7 @@ func (s *Sim) clock() time.Time { return s.start.Add(s.now) }
 // if a promise of the protocol was broken.
 func (s *Sim) Run() (result Result, err error) {
 	end := s.slotAt(s.cfg.Slots + 2) // for the last block to get around
-	current := int32(0)
+	current, slot := int32(0), ledger.Slot(0)
 	defer func() {
 		if r := recover(); r != nil {
 			result, err = s.result(), s.violation(current, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
@@ -202,6 +202,12 @@ func (s *Sim) Run() (result Result, err error) {
 		it, ok := s.queue.pop()
 		if !ok || it.at >= end {
 			break
+		}
+		if s.cfg.Progress != nil && s.slotOf(it.at) > slot {
+			slot = s.slotOf(it.at)
+			if err := s.cfg.Progress(slot); err != nil {
+				return s.result(), err
+			}
 		}
 		s.now, current = it.at, it.host
 		if err := s.happen(&it); err != nil {
@@ -233,6 +239,9 @@ func (s *Sim) happen(it *item) error {
 	case arrived:
 		if h.down {
 			return nil
+		}
+		if s.world != nil {
+			s.world.ingress[h.index] += len(it.frame.raw)
 		}
 		msg, ok := s.message(it.frame)
 		if !ok {

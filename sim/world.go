@@ -21,8 +21,11 @@ const worldTail = 16
 // that they are in.
 type World struct {
 	Cities []City
-	// Egress is what each node sent, in bytes.
-	Egress []int
+	// Egress is what each node sent, Ingress what it received, in bytes.
+	Egress, Ingress []int
+	// Shreds counts those that nodes received through Turbine, by their depth
+	// in the tree: 0 are those that its root received from the sender.
+	Shreds []int
 	// Verified counts the transaction signatures that nodes checked in
 	// UserBlocks, all nodes together.
 	Verified int
@@ -54,6 +57,7 @@ type world struct {
 	sent    map[ledger.Hash]*journey // by message hash
 	holds   map[ledger.UserBlockRef][]*journey
 	egress  []int
+	ingress []int
 	counts  World
 	next    int // region of the next client
 }
@@ -72,7 +76,7 @@ func newWorld(machines int) *world {
 		cities: make([]City, len(regionNames)),
 		sent:   make(map[ledger.Hash]*journey),
 		holds:  make(map[ledger.UserBlockRef][]*journey),
-		egress: make([]int, machines),
+		egress: make([]int, machines), ingress: make([]int, machines),
 	}
 	for i := range machines {
 		w.regions = append(w.regions, i%len(regionNames))
@@ -134,6 +138,14 @@ func (s *Sim) userSlotOf(at time.Duration) ledger.UserSlot {
 // told takes what a node says.
 func (w *world) told(s *Sim, i int, of any) {
 	switch r := of.(type) {
+	case node.ShredSeen:
+		if r.Repaired {
+			return
+		}
+		for len(w.counts.Shreds) <= r.Depth {
+			w.counts.Shreds = append(w.counts.Shreds, 0)
+		}
+		w.counts.Shreds[r.Depth]++
 	case node.UserBlockVerified:
 		w.counts.Verified += r.Verified
 	case node.UserBlockHeld:
@@ -184,7 +196,7 @@ func (w *world) reach(now time.Duration, i int, on []*journey, level func(*journ
 // that had no time to land.
 func (w *world) result(until time.Duration) *World {
 	r := w.counts
-	r.Cities, r.Egress = slices.Clone(w.cities), w.egress
+	r.Cities, r.Egress, r.Ingress = slices.Clone(w.cities), w.egress, w.ingress
 	for i := range r.Cities {
 		r.Cities[i].Submitted = 0
 	}

@@ -40,6 +40,7 @@ func devnetFlags(flags *pflag.FlagSet, o *devnet.Options) {
 	flags.IntVar(&o.Validators, "validators", 4, "number of validators")
 	flags.StringVarP(&o.Ledger, "ledger", "l", "devnet-ledger", "directory for keys, genesis and ledgers")
 	flags.BoolVarP(&o.Reset, "reset", "r", false, "remove what an earlier run left in the directory")
+	flags.IntVar(&o.Accounts, "accounts", 0, "accounts of a new ledger to which the load's transfers go (default: only the payers)")
 	flags.IntVar(&o.RPCPort, "rpc-port", 0, "first validator's port for JSON-RPC, the next one for WebSocket (default 8899 or the next free one)")
 	flags.StringVar(&o.Summary, "summary", "", "write a summary as JSON to this file")
 	flags.Float64Var(&o.Drop, "drop", 0, "share of the messages between validators to lose on purpose")

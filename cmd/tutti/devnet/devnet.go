@@ -37,6 +37,9 @@ type Options struct {
 	// RPCPort is the first validator's port for JSON-RPC; 0 picks 8899 or the
 	// next free one.
 	RPCPort int
+	// Accounts is how many accounts a new ledger has besides those that it
+	// needs. Nobody has their keys; the load's transfers go to them.
+	Accounts int
 	// Load is in transfers per second.
 	Load int
 	// Duration ends the run, and the load in it; 0 is no end.
@@ -61,6 +64,7 @@ type Options struct {
 // Bounds of Options.
 const (
 	ValidatorsMax = 64
+	AccountsMax   = 10_000_000
 	LoadMax       = load.RateMax
 )
 
@@ -98,6 +102,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Validators < 1 || o.Validators > ValidatorsMax:
 		return setup("%d validators: use 1 to %d", o.Validators, ValidatorsMax)
+	case o.Accounts < 0 || o.Accounts > AccountsMax:
+		return setup("%d accounts: use 0 to %d", o.Accounts, AccountsMax)
 	case o.Load < 0 || o.Load > LoadMax:
 		return setup("load of %d transfers a second: use 0 to %d", o.Load, LoadMax)
 	case o.Duration < 0:
@@ -178,6 +184,7 @@ type run struct {
 	failed  chan error // validators that ended by themselves
 	memory  *memory    // from when the load begins
 	ended   []error    // what came through failed, and what faults led to
+	started start
 	group   errgroup.Group
 
 	mu      sync.Mutex
@@ -195,6 +202,7 @@ func (r *run) run(ctx context.Context) (err error) {
 		stop(r.nodes)
 		err = errors.Join(err, r.group.Wait())
 	}()
+	began := time.Now()
 	for i, v := range r.nodes {
 		if err := r.start(i); err != nil {
 			return err
@@ -210,17 +218,21 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	r.started = start{took: time.Since(began), cpu: r.cpu()}
 	if err := r.publish(); err != nil {
 		return err
 	}
 	defer os.Remove(filepath.Join(r.folder.dir, load.NodesFile)) // for the next run it would be wrong
-	r.display.header(r.folder, r.nodes, r.options.Load)
+	r.display.header(r.folder, r.nodes, r.options)
 	summary, err := r.measure(ctx, serving)
 	if err != nil {
 		return err
 	}
 	over()
 	stop(r.nodes)
+	if err := summary.measureFiles(r.folder); err != nil {
+		return err
+	}
 	if r.audit != nil {
 		if r.lag != nil {
 			r.concludeLag()
@@ -279,9 +291,13 @@ func (r *run) take(node int, e *load.Event) {
 	}
 }
 
+// start is what it took until all validators knew each other.
+type start struct{ took, cpu time.Duration }
+
 // join waits until every validator knows all others.
 func (r *run) join(ctx context.Context) error {
-	deadline := time.Now().Add(joinTime)
+	within := joinTime + accountsTime(r.options.Accounts)
+	deadline := time.Now().Add(within)
 	for {
 		missing := ""
 		for i, a := range r.admins {
@@ -295,7 +311,7 @@ func (r *run) join(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s has not joined the others within %v: see %s", missing, joinTime, r.folder.node(0, logFile))
+			return fmt.Errorf("%s has not joined the others within %v: see %s", missing, within, r.folder.node(0, logFile))
 		}
 		select {
 		case <-ctx.Done():
@@ -319,7 +335,7 @@ func (r *run) slotAt(at time.Time) ledger.Slot {
 func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	r.await(ctx, startTime, func() bool { return r.tracker.Live().Confirmed > 0 })
+	r.await(ctx, startTime+time.Until(time.Unix(0, r.folder.genesis.T0)), func() bool { return r.tracker.Live().Confirmed > 0 })
 
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
@@ -332,7 +348,10 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 			return Summary{}, fmt.Errorf("get a blockhash: %w", err)
 		}
 		group.Go(func() error {
-			mix := load.Mix{Payers: load.Payers, HotPermille: load.HotPermille, Prices: load.EvenPrices(priceMin, priceMax)}
+			mix := load.Mix{
+				Payers: load.Payers, Accounts: r.options.Accounts, HotPermille: load.HotPermille,
+				Prices: load.EvenPrices(priceMin, priceMax),
+			}
 			load.NewSource(r.folder.seed, mix, load.Whole).Sign(loading, blockhash, r.blockhash, signed)
 			return nil
 		})
@@ -340,7 +359,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	}
 
 	start := time.Now()
-	cpu := r.cpu()
+	cpu, sent := r.cpu(), r.sent(ctx)
 	r.memory = newMemory(len(r.nodes), start)
 	r.mu.Lock()
 	r.tracker.Begin(r.slotAt(start) + 1)
@@ -401,11 +420,15 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	}
 	r.await(serving, drain, r.tracker.Quiet)
 	cpu = r.cpu() - cpu
+	took := time.Since(start)
+	sent = r.sent(serving) - sent
 	endLoad()
 	if err := group.Wait(); err != nil {
 		return Summary{}, err
 	}
-	return r.summary(serving, cpu), nil
+	s := r.summary(serving, cpu)
+	s.Cores, s.BytesSent = cpu.Seconds()/took.Seconds(), sent
+	return s, nil
 }
 
 // await waits until something is so, but not for ever, and not longer than
@@ -487,6 +510,16 @@ func (r *run) cpu() (sum time.Duration) {
 	return sum
 }
 
+// sent returns how many bytes of frames the validators have sent to each other.
+func (r *run) sent(ctx context.Context) (sum uint64) {
+	for _, a := range r.admins {
+		if stats, err := a.Stats(ctx); err == nil {
+			sum += stats.Network["bytes_sent_total"]
+		}
+	}
+	return sum
+}
+
 // ownMemory returns the memory of all validators, in bytes.
 func (r *run) ownMemory() []uint64 {
 	own := make([]uint64, len(r.nodes))
@@ -511,6 +544,7 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 		_, rss, _ := v.usage()
 		s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
 	}
+	s.StartSeconds, s.StartCPU = r.started.took.Seconds(), r.started.cpu.Seconds()
 	s.MemoryByMinute = map[string][]float64{}
 	for i, minutes := range r.memory.minutes {
 		s.MemoryByMinute[nodeName(i)] = minutes

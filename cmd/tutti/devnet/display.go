@@ -31,12 +31,16 @@ func newDisplay(out io.Writer) *display {
 }
 
 // header says where everything is.
-func (d *display) header(f *folder, nodes []*validator, rate int) {
+func (d *display) header(f *folder, nodes []*validator, o *Options) {
 	p := &f.genesis.Params
 	fmt.Fprintf(d.out, "Ledger: %s\nGenesis Hash: %s\nShred Version: %d\nProposers: %d, slot %v\nJSON RPC URL: %s\nWebSocket PubSub URL: %s\n",
 		f.dir, f.genesis.Hash(), f.genesis.ShredVersion(), p.Proposers, ledger.TicksPerSlot*p.TickDuration, nodes[0].url(), nodes[0].websocket())
-	if rate > 0 {
-		fmt.Fprintf(d.out, "Load: %d transfers a second of %d payers\n", rate, load.Payers)
+	if o.Load > 0 {
+		to := ""
+		if o.Accounts > 0 {
+			to = fmt.Sprintf(" to %d accounts", o.Accounts)
+		}
+		fmt.Fprintf(d.out, "Load: %d transfers a second of %d payers%s\n", o.Load, load.Payers, to)
 	}
 	fmt.Fprintf(d.out, "\n%-5s %-44s %-21s %s\n", "Node", "Identity", "QUIC", "JSON RPC")
 	for _, v := range nodes {

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tutti/cluster"
@@ -32,11 +34,17 @@ const (
 const (
 	stake         = 1_000 * ledger.LamportsPerSOL
 	payerLamports = 1_000 * ledger.LamportsPerSOL
+	// accountLamports is for those that are only paid.
+	accountLamports = ledger.LamportsPerSOL
 )
 
 // startDelay is the time from making a genesis to its first tick: in it the
 // validators start and meet.
 const startDelay = 3 * time.Second
+
+// accountsTime is what reading and hashing so many accounts may take all
+// validators of a devnet together.
+func accountsTime(accounts int) time.Duration { return time.Duration(accounts) * 40 * time.Microsecond }
 
 // folder is a devnet's directory.
 type folder struct {
@@ -66,7 +74,7 @@ func openFolder(o *Options) (*folder, error) {
 			return nil, setup("reset %s: %w", f.dir, err)
 		}
 	case there:
-		return f, f.open(o.Validators)
+		return f, f.open(o)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, setup("open ledger: %w", err)
 	}
@@ -95,12 +103,12 @@ func (f *folder) remove() error {
 	return errors.Join(errs...)
 }
 
-func (f *folder) open(validators int) error {
+func (f *folder) open(o *Options) error {
 	var err error
 	if f.genesis, err = readGenesis(filepath.Join(f.dir, genesisFile)); err != nil {
 		return setup("%w; --reset makes a new ledger", err)
 	}
-	if n := len(f.genesis.Validators); validators != n {
+	if n := len(f.genesis.Validators); o.Validators != n {
 		return setup("%s is a ledger of %d validators: say --validators %d, or --reset for a new one", f.dir, n, n)
 	}
 	seed, err := os.ReadFile(filepath.Join(f.dir, seedFile))
@@ -108,8 +116,19 @@ func (f *folder) open(validators int) error {
 		return setup("%s has no %s of 32 bytes; --reset makes a new ledger", f.dir, seedFile)
 	}
 	copy(f.seed[:], seed)
+	if o.Accounts > 0 && !f.has(load.AccountKey(f.seed, uint32(o.Accounts-1))) {
+		return setup("%s has fewer than %d accounts: say --reset for a new ledger", f.dir, o.Accounts)
+	}
 	f.continued = true
 	return f.checkPause(time.Now())
+}
+
+// has tells whether genesis has an account.
+func (f *folder) has(key ledger.Pubkey) bool {
+	_, ok := slices.BinarySearchFunc(f.genesis.Accounts, key, func(a cluster.GenesisAccount, k ledger.Pubkey) int {
+		return bytes.Compare(a.Key[:], k[:])
+	})
+	return ok
 }
 
 // pauseMax is how many slots a cluster may stand still, about 7 minutes: the
@@ -176,12 +195,19 @@ func (f *folder) make(o *Options) error {
 	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
 		return setup("make ledger: %w", err)
 	}
-	for i := range uint32(load.Payers + 1) { // the hot account, too
+	options.Accounts = make([]cluster.GenesisAccount, 0, load.Payers+1+o.Accounts)
+	add := func(key ledger.Pubkey, lamports ledger.Lamports) {
 		options.Accounts = append(options.Accounts, cluster.GenesisAccount{
-			Key: publicKey(load.PayerKey(f.seed, i)), Lamports: payerLamports, Owner: ledger.SystemProgram, RentEpoch: 1<<64 - 1,
+			Key: key, Lamports: lamports, Owner: ledger.SystemProgram, RentEpoch: 1<<64 - 1,
 		})
 	}
-	options.T0 = time.Now().Add(startDelay).UnixNano()
+	for i := range uint32(load.Payers + 1) { // the hot account, too
+		add(publicKey(load.PayerKey(f.seed, i)), payerLamports)
+	}
+	for i := range uint32(o.Accounts) {
+		add(load.AccountKey(f.seed, i), accountLamports)
+	}
+	options.T0 = time.Now().Add(startDelay + accountsTime(o.Accounts)).UnixNano()
 	if f.genesis, err = cluster.NewGenesis(options); err != nil {
 		return setup("%w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,6 +32,20 @@ type Summary struct {
 	// CPUPerTx is the processor time of all validators over the measured
 	// span, in microseconds per executed transaction.
 	CPUPerTx float64 `json:"cpu_us_per_tx"`
+	// Cores is how many processors they kept busy in that span, on average.
+	Cores float64 `json:"cores"`
+	// BytesSent are those of frames that the validators sent to each other in
+	// that span, without what QUIC adds.
+	BytesSent uint64 `json:"bytes_sent"`
+	// StartSeconds is from the start of the first validator until all knew each
+	// other, StartCPU the processor time, in seconds, that all took for it.
+	StartSeconds float64 `json:"start_seconds"`
+	StartCPU     float64 `json:"start_cpu_seconds"`
+	// GenesisBytes is the size of genesis.bin, which has all accounts of the
+	// beginning, and DiskMax that of the largest ledger folder of a validator
+	// at the end, genesis.bin and log included, in bytes.
+	GenesisBytes int64 `json:"genesis_bytes"`
+	DiskMax      int64 `json:"disk_max_bytes"`
 	// RSSMax is the largest resident set of a validator, in MiB.
 	RSSMax float64 `json:"rss_max_mib"`
 	// MemoryByMinute is the mean memory in each minute, in MiB, by node, without
@@ -48,6 +63,34 @@ type Egress struct {
 	ShredsMade   uint64 `json:"shreds_made"`
 	ShredsSent   uint64 `json:"shreds_sent"`
 	LeaderCopies uint64 `json:"leader_copies"`
+}
+
+// measureFiles takes in the sizes of a devnet's files. Its validators have
+// stopped.
+func (s *Summary) measureFiles(f *folder) error {
+	info, err := os.Stat(filepath.Join(f.dir, genesisFile))
+	if err != nil {
+		return fmt.Errorf("measure files: %w", err)
+	}
+	s.GenesisBytes = info.Size()
+	for i := range f.genesis.Validators {
+		size := int64(0)
+		err := filepath.WalkDir(f.node(i), func(_ string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			info, err := entry.Info()
+			if err == nil {
+				size += info.Size()
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("measure files: %w", err)
+		}
+		s.DiskMax = max(s.DiskMax, size)
+	}
+	return nil
 }
 
 // write writes the summary to a file, which is never there half.
@@ -104,7 +147,7 @@ func (s *Summary) print(w io.Writer) {
 		row("health", "%s is %s", nodeName(i), s.Unwell[i])
 	}
 	row("shreds", "%d sets recovered, %d shreds repaired", s.RecoveredSets, s.RepairedShreds)
-	row("resources", "%.0f µs CPU per transaction, at most %.0f MiB a node", s.CPUPerTx, s.RSSMax)
+	row("resources", "%.0f µs CPU per transaction, %.2f cores, at most %.0f MiB a node", s.CPUPerTx, s.Cores, s.RSSMax)
 	if s.MemorySlope != nil {
 		row("memory", "grows by %.1f %% an hour after warm-up", *s.MemorySlope)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // devnetMix is that of a devnet.
-var devnetMix = Mix{Payers, HotPermille, EvenPrices(1_000, 256_000)}
+var devnetMix = Mix{Payers: Payers, HotPermille: HotPermille, Prices: EvenPrices(1_000, 256_000)}
 
 func TestDueTimesFollowTheRate(t *testing.T) {
 	for _, rate := range []int{1, 3, 200, 999, 10_000, RateMax} {
@@ -31,6 +31,31 @@ func TestDueTimesFollowTheRate(t *testing.T) {
 		if due, _ := step.due(uint64(100 * rate)); due != 100*time.Second {
 			t.Errorf("rate %d: 100 s of load end at %v", rate, due)
 		}
+	}
+}
+
+// TestAccounts: transfers that go to accounts that are only paid are spread
+// evenly over all of them.
+func TestAccounts(t *testing.T) {
+	const accounts, rounds = 700, 4
+	mix := devnetMix
+	mix.Accounts, mix.HotPermille = accounts, 0
+	s := NewSource([32]byte{2}, mix, Whole)
+	paid := map[ledger.Pubkey]int{}
+	for range rounds * accounts {
+		tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{7}).Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paid[tx.Key(1)]++
+	}
+	for i := range uint32(accounts) {
+		if n := paid[AccountKey([32]byte{2}, i)]; n < rounds-2 || n > rounds+2 {
+			t.Errorf("account %d is paid %d times, want about %d", i, n, rounds)
+		}
+	}
+	if len(paid) != accounts {
+		t.Errorf("%d accounts are paid, want %d", len(paid), accounts)
 	}
 }
 
@@ -218,7 +243,7 @@ func TestSharesDivideALoad(t *testing.T) {
 	})
 	payers := map[ledger.Pubkey]uint64{}
 	for i := range uint64(3) {
-		s := NewSource([32]byte{1}, Mix{10, HotPermille, Prices{0}}, Share{i, 3})
+		s := NewSource([32]byte{1}, Mix{Payers: 10, HotPermille: HotPermille, Prices: Prices{0}}, Share{i, 3})
 		for range 100 {
 			tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{}).Raw)
 			if err != nil {
@@ -249,7 +274,7 @@ func (d *dues) Unsent(TxID) {}
 
 func TestHotShares(t *testing.T) {
 	for _, permille := range []uint64{0, 1, 150, 333, 1000} {
-		s := NewSource([32]byte{1}, Mix{4, permille, Prices{0}}, Whole)
+		s := NewSource([32]byte{1}, Mix{Payers: 4, HotPermille: permille, Prices: Prices{0}}, Whole)
 		hot := uint64(0)
 		for range 2000 {
 			tx, err := ledger.ParseTransaction(s.Next(ledger.Hash{}).Raw)

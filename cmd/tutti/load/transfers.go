@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,6 +26,8 @@ const (
 	AmountMax = 1 << 20
 	// priceSteps is how many compute-unit prices a range is divided into.
 	priceSteps = 256
+	// golden is 2⁶⁴ divided by the golden ratio.
+	golden = 0x9E3779B97F4A7C15
 	// aheadMax is for how long, and signedMax how many, transactions are
 	// signed before they are due.
 	aheadMax  = 2 * time.Second
@@ -45,8 +48,11 @@ func (t *Transfer) Signature() ledger.Signature { return ledger.Signature(t.Raw[
 // Mix says what a load is like.
 type Mix struct {
 	Payers int // accounts that pay, 2 at least
+	// Accounts that are only paid, those of AccountKey. If there are any,
+	// transfers are spread evenly over them.
+	Accounts int
 	// HotPermille is how many transfers of 1000 go to one account, the
-	// others to another payer.
+	// others to another payer, or to one of the Accounts.
 	HotPermille uint64
 	Prices      Prices
 }
@@ -110,6 +116,7 @@ var Whole = Share{0, 1}
 // Source makes a load's transactions: each a transfer unlike all others. Two
 // shares of one mix have no payer in common.
 type Source struct {
+	seed   [32]byte
 	mix    Mix
 	share  Share
 	payers []ledger.Pubkey      // all
@@ -120,7 +127,7 @@ type Source struct {
 
 // NewSource returns a Source for the payers of a seed.
 func NewSource(seed [32]byte, mix Mix, share Share) *Source {
-	s := &Source{mix: mix, share: share}
+	s := &Source{seed: seed, mix: mix, share: share}
 	for i := range uint64(mix.Payers) {
 		key := PayerKey(seed, uint32(i))
 		s.payers = append(s.payers, publicKey(key))
@@ -139,6 +146,12 @@ func PayerKey(seed [32]byte, i uint32) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(sum[:])
 }
 
+// AccountKey is the address of an account that is only paid: nobody has its
+// private key.
+func AccountKey(seed [32]byte, i uint32) ledger.Pubkey {
+	return ledger.Pubkey(ledger.Sum([]byte("tutti devnet account"), seed[:], binary.LittleEndian.AppendUint32(nil, i)))
+}
+
 func publicKey(key ed25519.PrivateKey) ledger.Pubkey {
 	return ledger.Pubkey(key.Public().(ed25519.PublicKey))
 }
@@ -152,7 +165,13 @@ func (s *Source) Next(blockhash ledger.Hash) Transfer {
 	own, all := uint64(len(s.keys)), uint64(len(s.payers))
 	from := (i + i/own) % own
 	to := s.hot
-	if (i+i/1000)*s.mix.HotPermille%1000 >= s.mix.HotPermille {
+	switch {
+	case (i+i/1000)*s.mix.HotPermille%1000 < s.mix.HotPermille:
+	case s.mix.Accounts > 0:
+		// Multiples of the golden ratio fill a range evenly, whatever its size.
+		at, _ := bits.Mul64((i*s.share.Of+s.share.Index)*golden, uint64(s.mix.Accounts))
+		to = AccountKey(s.seed, uint32(at))
+	default:
 		// Never the payer itself: the distance is 1 to all−1.
 		to = s.payers[(from*s.share.Of+s.share.Index+1+i/own%(all-1))%all]
 	}

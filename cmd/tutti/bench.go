@@ -65,6 +65,7 @@ func newBenchCommand() *cobra.Command {
 	flags.StringVar(&o.HTML, "html", "", "write the report as one HTML page to this file")
 	c.AddCommand(newProfileCommand())
 	c.AddCommand(newCompareCommand())
+	c.AddCommand(newGrowthCommand())
 	return c
 }
 

@@ -9,12 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tutti/cmd/tutti/measure"
 )
 
 func small(dir string) Options {
 	return Options{
-		Proposers: 4, Command: "tutti bench compare", Validators: 10, Slots: slotsMin, Load: 20, Seed: 1,
-		Execute: time.Millisecond, JSON: filepath.Join(dir, "c.json"), HTML: filepath.Join(dir, "c.html"),
+		Proposers: 4, Command: "tutti bench compare", Validators: 10,
+		Simulation: measure.Simulation{Slots: 40, Load: 20, Seed: 1, Execute: time.Millisecond},
+		Files:      measure.Files{JSON: filepath.Join(dir, "c.json"), HTML: filepath.Join(dir, "c.html")},
 	}
 }
 
@@ -31,7 +34,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	b, err := os.ReadFile(o.JSON)
+	b, err := os.ReadFile(o.Files.JSON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +53,7 @@ func TestCompare(t *testing.T) {
 	if many.Bytes <= alone.Bytes {
 		t.Errorf("many proposers sent %d bytes, the leader alone %d", many.Bytes, alone.Bytes)
 	}
-	if info, err := os.Stat(o.HTML); err != nil || info.Size() < 10_000 {
+	if info, err := os.Stat(o.Files.HTML); err != nil || info.Size() < 10_000 {
 		t.Errorf("HTML: %v", err)
 	}
 }
@@ -58,16 +61,16 @@ func TestCompare(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"0 proposers":     func(o *Options) { o.Proposers = 0 },
-		"1 slots":         func(o *Options) { o.Slots = 1 },
-		"load of 0":       func(o *Options) { o.Load = 0 },
-		"1s on this":      func(o *Options) { o.Local, o.LocalTime = true, time.Second },
-		"no directory":    func(o *Options) { o.HTML = "/nowhere/at/all.html" },
+		"1 slots":         func(o *Options) { o.Simulation.Slots = 1 },
+		"load of 0":       func(o *Options) { o.Simulation.Load = 0 },
+		"1s on this":      func(o *Options) { o.Local, o.Devnet.Duration = true, time.Second },
+		"no directory":    func(o *Options) { o.Files.HTML = "/nowhere/at/all.html" },
 		"5000 validators": func(o *Options) { o.Validators = 5000 },
 	} {
 		o := small(t.TempDir())
 		change(&o)
 		err := Run(t.Context(), o, io.Discard, io.Discard)
-		var wrong *SetupError
+		var wrong *measure.SetupError
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

@@ -6,25 +6,13 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/measure"
 	"tutti/cmd/tutti/page"
-	"tutti/sim"
 )
 
 // recordingDelay is what a UserBlockSlot makes the baseline wait, and a ledger
 // whose leader records transactions as they come would not (PROTOCOL section 2).
 const recordingDelay = 200 * time.Millisecond
-
-// levels are what a client waits for.
-var levels = []struct {
-	name string
-	of   func(*sim.City) []time.Duration
-}{
-	{"placed", func(c *sim.City) []time.Duration { return c.Placed }},
-	{"recorded", func(c *sim.City) []time.Duration { return c.Recorded }},
-	{"confirmed", func(c *sim.City) []time.Duration { return c.Confirmed }},
-	{"executed", func(c *sim.City) []time.Duration { return c.Executed }},
-	{"confirmed and executed", func(c *sim.City) []time.Duration { return c.Known }},
-}
 
 func (o *Options) page(outcomes *[2]Outcome) *page.Page {
 	p := &page.Page{Title: "Many proposers and one leader, compared"}
@@ -32,14 +20,14 @@ func (o *Options) page(outcomes *[2]Outcome) *page.Page {
 		"Made by `%s`.", outcomes[0].Design, outcomes[1].Design, o.Command)})
 	p.Parts = append(p.Parts, page.Part{Heading: "In the world", Text: fmt.Sprintf("Simulated: %d validators, one after the other in %d regions, and clients in all of these, which send %d transfers a second together for %d slots; seed %d. Each sends to the scheduled proposer that it reaches first, and asks the validator nearest to it. Executing takes 5 ms a block and %v a transfer.\n\n"+
 		"*Placed*: until the UserBlockSlot is over in which a proposer took the transfer. *Recorded*, *confirmed*, *executed*: until the client knows. Less 200 ms: what the baseline would have without the wait for the end of a UserBlockSlot.",
-		o.Validators, len(outcomes[0].World.Cities), o.Load, o.Slots, o.Seed, o.Execute)})
+		o.Validators, len(outcomes[0].World.Cities), o.Simulation.Load, o.Simulation.Slots, o.Simulation.Seed, o.Simulation.Execute)})
 	p.Parts = append(p.Parts, latencies(outcomes), cities(outcomes), costs(outcomes))
-	for _, level := range levels[1:] {
+	for _, level := range measure.Levels[1:] {
 		c := &page.Chart{X: "milliseconds", Y: "% of transfers"}
 		for i := range outcomes {
-			c.Series = append(c.Series, page.Series{Name: outcomes[i].Design, Points: curve(all(outcomes[i].World, level.of))})
+			c.Series = append(c.Series, page.Series{Name: outcomes[i].Design, Points: curve(level.All(outcomes[i].World))})
 		}
-		p.Parts = append(p.Parts, page.Part{Heading: "Until " + level.name, Chart: c})
+		p.Parts = append(p.Parts, page.Part{Heading: "Until " + level.Name, Chart: c})
 	}
 	if outcomes[0].Local != nil {
 		p.Parts = append(p.Parts, o.local(outcomes))
@@ -47,29 +35,11 @@ func (o *Options) page(outcomes *[2]Outcome) *page.Page {
 	return p
 }
 
-// all are the latencies of all cities, ascending.
-func all(w *World, of func(*sim.City) []time.Duration) []time.Duration {
-	var l []time.Duration
-	for i := range w.Cities {
-		l = append(l, of(&w.Cities[i])...)
-	}
-	slices.Sort(l)
-	return l
-}
-
-// quantile returns the latency that percent of l, ascending, do not exceed.
-func quantile(l []time.Duration, percent int) time.Duration {
-	if len(l) == 0 {
-		return 0
-	}
-	return l[max((len(l)*percent+99)/100, 1)-1]
-}
-
 // curve is the distribution of l, by the percent.
 func curve(l []time.Duration) [][2]float64 {
 	var points [][2]float64
 	for percent := 0; len(l) > 0 && percent <= 100; percent++ {
-		ms := float64(quantile(l, percent)) / float64(time.Millisecond)
+		ms := float64(measure.Quantile(l, percent)) / float64(time.Millisecond)
 		if n := len(points); n > 0 && points[n-1][0] == ms {
 			points[n-1][1] = float64(percent)
 			continue
@@ -87,11 +57,11 @@ func latencies(outcomes *[2]Outcome) page.Part {
 	t := &page.Table{Head: []string{
 		"ms, all clients", outcomes[0].Design + " p50", "p99", outcomes[1].Design + " p50", "p99", "less 200 ms p50", "p99",
 	}}
-	for _, level := range levels {
-		a, b := all(many, level.of), all(alone, level.of)
+	for _, level := range measure.Levels {
+		a, b := level.All(many), level.All(alone)
 		t.Rows = append(t.Rows, []string{
-			level.name, ms(quantile(a, 50)), ms(quantile(a, 99)), ms(quantile(b, 50)), ms(quantile(b, 99)),
-			ms(quantile(b, 50) - recordingDelay), ms(quantile(b, 99) - recordingDelay),
+			level.Name, ms(measure.Quantile(a, 50)), ms(measure.Quantile(a, 99)), ms(measure.Quantile(b, 50)), ms(measure.Quantile(b, 99)),
+			ms(measure.Quantile(b, 50) - recordingDelay), ms(measure.Quantile(b, 99) - recordingDelay),
 		})
 	}
 	return page.Part{Heading: "What clients wait", Table: t}
@@ -100,17 +70,17 @@ func latencies(outcomes *[2]Outcome) page.Part {
 // cities compares city by city.
 func cities(outcomes *[2]Outcome) page.Part {
 	t := &page.Table{Head: []string{"p50 in ms"}}
-	shown := slices.Concat(levels[:2], levels[4:]) // placed, recorded, all known
+	shown := slices.Concat(measure.Levels[:2], measure.Levels[4:]) // placed, recorded, all known
 	for _, level := range shown {
 		for i := range outcomes {
-			t.Head = append(t.Head, level.name+", "+outcomes[i].Design)
+			t.Head = append(t.Head, level.Name+", "+outcomes[i].Design)
 		}
 	}
 	for k := range outcomes[0].World.Cities {
 		row := []string{outcomes[0].World.Cities[k].Name}
 		for _, level := range shown {
 			for i := range outcomes {
-				row = append(row, ms(quantile(level.of(&outcomes[i].World.Cities[k]), 50)))
+				row = append(row, ms(measure.Quantile(level.Of(&outcomes[i].World.Cities[k]), 50)))
 			}
 		}
 		t.Rows = append(t.Rows, row)
@@ -121,30 +91,23 @@ func cities(outcomes *[2]Outcome) page.Part {
 // costs compares what it takes.
 func costs(outcomes *[2]Outcome) page.Part {
 	t := &page.Table{Head: []string{"", outcomes[0].Design, outcomes[1].Design}}
-	row := func(name string, of func(*World) string) {
+	row := func(name string, of func(*measure.World) string) {
 		t.Rows = append(t.Rows, []string{name, of(outcomes[0].World), of(outcomes[1].World)})
 	}
-	sums := func(w *World) (submitted, landed int) {
-		for i := range w.Cities {
-			submitted += w.Cities[i].Submitted
-			landed += w.Cities[i].Landed
-		}
-		return submitted, landed
-	}
-	nodes := func(w *World) float64 { return w.Seconds * float64(w.Validators) }
-	row("transfers that landed", func(w *World) string {
-		submitted, landed := sums(w)
+	nodes := func(w *measure.World) float64 { return w.Seconds * float64(w.Validators) }
+	row("transfers that landed", func(w *measure.World) string {
+		submitted, landed := w.Transfers()
 		return fmt.Sprintf("%d of %d", landed, submitted)
 	})
-	row("skipped slots", func(w *World) string { return fmt.Sprintf("%d of %d", w.Skipped, w.Slots) })
-	row("a validator sends, on average, kB/s", func(w *World) string { return fmt.Sprintf("%.0f", float64(w.Bytes)/1000/nodes(w)) })
-	row("the validator that sends most, kB/s", func(w *World) string { return fmt.Sprintf("%.0f", float64(w.BytesMax)/1000/w.Seconds) })
-	row("bytes that all validators send for a transfer", func(w *World) string {
-		_, landed := sums(w)
+	row("skipped slots", func(w *measure.World) string { return fmt.Sprintf("%d of %d", w.Skipped, w.Slots) })
+	row("a validator sends, on average, kB/s", func(w *measure.World) string { return fmt.Sprintf("%.0f", float64(w.Bytes)/1000/nodes(w)) })
+	row("the validator that sends most, kB/s", func(w *measure.World) string { return fmt.Sprintf("%.0f", float64(w.BytesMax)/1000/w.Seconds) })
+	row("bytes that all validators send for a transfer", func(w *measure.World) string {
+		_, landed := w.Transfers()
 		return fmt.Sprintf("%.0f", float64(w.Bytes)/float64(max(landed, 1)))
 	})
-	row("signatures that a validator checks for a transfer", func(w *World) string {
-		_, landed := sums(w)
+	row("signatures that a validator checks for a transfer", func(w *measure.World) string {
+		_, landed := w.Transfers()
 		return fmt.Sprintf("%.2f", float64(w.Verified)/float64(w.Validators)/float64(max(landed, 1)))
 	})
 	return page.Part{Heading: "What it costs", Table: t}
@@ -188,7 +151,7 @@ func (o *Options) local(outcomes *[2]Outcome) page.Part {
 	return page.Part{
 		Heading: "On one machine",
 		Text: fmt.Sprintf("%d validators, each a process, and %d transfers a second for %v, generator included. Nobody is far from anybody here: what is left are the 200 ms, and the work.",
-			o.LocalValidators, o.LocalLoad, o.LocalTime),
+			o.Devnet.Validators, o.Devnet.Load, o.Devnet.Duration),
 		Table: t,
 	}
 }

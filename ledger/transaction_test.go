@@ -218,6 +218,9 @@ func TestSolanaGoReadsWhatWeBuild(t *testing.T) {
 	from := privateKey(1)
 	m := ledger.TransferMessage(pubkey(from), key(2), 77, 1000, 200_000, ledger.Hash{9})
 	wire := ledger.Sign(m.Append(nil), from)
+	if !bytes.Equal(wire[1:65], ed25519.Sign(from, m.Append(nil))) {
+		t.Error("not the signature of crypto/ed25519")
+	}
 	tx, err := solana.TransactionFromBytes(wire)
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ const TPUInboxMax = 16_384
 // Transactions are verified in batches: of verifyMax, or of what has come
 // within verifyLinger. A batch of 16 costs half of what single ones do.
 const (
-	verifyMax    = 256
+	verifyMax    = 1024
 	verifyLinger = 20 * time.Millisecond
 )
 

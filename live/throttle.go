@@ -14,15 +14,17 @@ const (
 	verifyingBusy = 32
 	// throttlePeriod is how often a throttle looks at what it has done.
 	throttlePeriod = 100 * time.Millisecond
-	// throttleMin is the rate, a second, that is always let in, and
-	// throttleBurst how many may come at once.
+	// throttleMin is the rate, a second, that is always let in, throttleFree
+	// one that is while the core has not been late, and throttleBurst how many
+	// may come at once.
 	throttleMin   = 200
-	throttleBurst = 2000
+	throttleFree  = 4000
+	throttleBurst = 4000
 )
 
 // throttle bounds the rate at which clients' transactions are taken, so that a
 // node with too much to do refuses new work instead of missing what its
-// peers wait for. The rate grows by a quarter in each period until the core is
+// peers wait for. The rate doubles in each period until the core is
 // late, is lowered while it is, and grows slowly from then on; but it stays
 // below four times of what clients want, since what a node can do for long is
 // known only from doing it.
@@ -76,12 +78,16 @@ func (t *throttle) adjust(took float64) {
 	case t.wary:
 		t.rate *= 1.03
 	default:
-		t.rate *= 1.25
+		t.rate *= 2
 	}
 	if t.rate > 4*took {
 		t.rate, t.wary = 4*took, false
 	}
-	t.rate = max(t.rate, throttleMin)
+	if t.wary {
+		t.rate = max(t.rate, throttleMin)
+	} else {
+		t.rate = max(t.rate, throttleFree)
+	}
 	if t.late > lateMax {
 		t.tokens = min(t.tokens, t.rate*throttlePeriod.Seconds())
 	}

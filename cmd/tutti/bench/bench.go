@@ -260,12 +260,13 @@ func (b *bench) sign(ctx context.Context) (signed chan load.Transfer, wait func(
 	for _, rate := range b.options.Rates {
 		highest = max(highest, rate)
 	}
-	signed = make(chan load.Transfer, load.SignedAhead(highest/int(b.options.Share.Of)+1))
+	count := load.Count(b.steps, b.options.Share)
+	signed = make(chan load.Transfer, load.SignedAhead(highest/int(b.options.Share.Of)+1, count))
 	source := load.NewSource(b.seed, b.options.Mix, b.options.Share)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		source.Sign(ctx, blockhash, b.network.blockhash, signed)
+		source.Sign(ctx, count, blockhash, b.network.blockhash, signed)
 	}()
 	for deadline := time.Now().Add(signTime); len(signed) < cap(signed) && time.Now().Before(deadline); {
 		if !load.Sleep(ctx, pollTime) {

@@ -342,7 +342,8 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	var group errgroup.Group
 	var signed chan load.Transfer
 	if r.options.Load > 0 {
-		signed = make(chan load.Transfer, load.SignedAhead(r.options.Load))
+		count := load.Count(r.steps(), load.Whole)
+		signed = make(chan load.Transfer, load.SignedAhead(r.options.Load, count))
 		blockhash, err := r.blockhash(ctx)
 		if err != nil {
 			return Summary{}, fmt.Errorf("get a blockhash: %w", err)
@@ -352,7 +353,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 				Payers: load.Payers, Accounts: r.options.Accounts, HotPermille: load.HotPermille,
 				Prices: load.EvenPrices(priceMin, priceMax),
 			}
-			load.NewSource(r.folder.seed, mix, load.Whole).Sign(loading, blockhash, r.blockhash, signed)
+			load.NewSource(r.folder.seed, mix, load.Whole).Sign(loading, count, blockhash, r.blockhash, signed)
 			return nil
 		})
 		r.await(ctx, startTime, func() bool { return len(signed) == cap(signed) })
@@ -462,6 +463,11 @@ func (r *run) blockhash(ctx context.Context) (h ledger.Hash, err error) {
 	return h, err
 }
 
+// steps are those of the load: one.
+func (r *run) steps() []load.Step {
+	return []load.Step{{Rate: r.options.Load, Duration: r.options.Duration}}
+}
+
 // offer sends transfers, at their times, to the validators in turn.
 func (r *run) offer(loading, serving context.Context, start time.Time, signed <-chan load.Transfer) error {
 	_, key, err := ed25519.GenerateKey(nil)
@@ -477,9 +483,7 @@ func (r *run) offer(loading, serving context.Context, start time.Time, signed <-
 		sender := load.Sender{Addr: v.quic, Key: key, Queue: queues[i], Unsent: r.Unsent}
 		senders.Go(func() { sender.Run(sending) })
 	}
-	schedule := load.Schedule{
-		Start: start, Steps: []load.Step{{Rate: r.options.Load, Duration: r.options.Duration}}, Share: load.Whole,
-	}
+	schedule := load.Schedule{Start: start, Steps: r.steps(), Share: load.Whole}
 	schedule.Run(loading, signed, queues, r)
 	<-loading.Done()
 	stopSending()

@@ -183,6 +183,28 @@ func TestLoadIsOpenLoop(t *testing.T) {
 	})
 }
 
+func TestSignsAsManyAsAreSent(t *testing.T) {
+	share := Share{1, 3}
+	steps := []Step{{Rate: 10, Duration: time.Second}, {Rate: 7, Duration: 1500 * time.Millisecond}}
+	out := make(chan Transfer, 100)
+	NewSource([32]byte{}, devnetMix, share).Sign(t.Context(), Count(steps, share), ledger.Hash{}, nil, out)
+	if len(out) != 3+4 { // numbers 1, 4, 7 of 10 and 1, 4, 7, 10 of 11
+		t.Errorf("%d transfers", len(out))
+	}
+	if n := Count([]Step{{Rate: 10}}, Whole); n != 0 {
+		t.Errorf("%d transfers of a step that does not end", n)
+	}
+	for _, x := range []struct {
+		rate  int
+		count uint64
+		want  int
+	}{{200, 0, 4000}, {200, 1000, 1000}, {1, 5000, 20}, {RateMax, 0, signedMax}} {
+		if got := SignedAhead(x.rate, x.count); got != x.want {
+			t.Errorf("%d a second, %d in all: %d signed ahead", x.rate, x.count, got)
+		}
+	}
+}
+
 func TestSigningGoesOnAndStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -191,7 +213,7 @@ func TestSigningGoesOnAndStops(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			NewSource([32]byte{}, devnetMix, Whole).Sign(ctx, ledger.Hash{1}, func(context.Context) (ledger.Hash, error) {
+			NewSource([32]byte{}, devnetMix, Whole).Sign(ctx, 0, ledger.Hash{1}, func(context.Context) (ledger.Hash, error) {
 				fetches++
 				return ledger.Hash{2}, nil
 			}, out)

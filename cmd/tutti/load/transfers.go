@@ -30,8 +30,8 @@ const (
 	golden = 0x9E3779B97F4A7C15
 	// aheadMax is for how long, and signedMax how many, transactions are
 	// signed before they are due.
-	aheadMax  = 2 * time.Second
-	signedMax = 1 << 15
+	aheadMax  = 20 * time.Second
+	signedMax = 1 << 20
 	// hashAge is how old a blockhash may be for new transactions.
 	hashAge = 3 * time.Second
 )
@@ -182,13 +182,18 @@ func (s *Source) Next(blockhash ledger.Hash) Transfer {
 	return Transfer{IDOf(raw[1:]), raw}
 }
 
-// Sign fills out with transfers until ctx is done. fetch gets a newer
-// blockhash from time to time; the old one is used until that succeeds.
-func (s *Source) Sign(ctx context.Context, blockhash ledger.Hash, fetch func(context.Context) (ledger.Hash, error), out chan<- Transfer) {
+// Sign fills out with so many transfers, 0 for no end, or until ctx is done.
+// fetch gets a newer blockhash from time to time; the old one is used until
+// that succeeds.
+func (s *Source) Sign(ctx context.Context, count uint64, blockhash ledger.Hash, fetch func(context.Context) (ledger.Hash, error), out chan<- Transfer) {
+	ctx, stop := context.WithCancel(ctx)
 	var newest atomic.Pointer[ledger.Hash]
 	newest.Store(&blockhash)
 	fetched := make(chan struct{})
-	defer func() { <-fetched }()
+	defer func() {
+		stop()
+		<-fetched
+	}()
 	go func() {
 		defer close(fetched)
 		for Sleep(ctx, hashAge) {
@@ -197,7 +202,7 @@ func (s *Source) Sign(ctx context.Context, blockhash ledger.Hash, fetch func(con
 			}
 		}
 	}()
-	for {
+	for i := uint64(0); i < count || count == 0; i++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -206,7 +211,31 @@ func (s *Source) Sign(ctx context.Context, blockhash ledger.Hash, fetch func(con
 	}
 }
 
-// SignedAhead is how many transfers are to be signed before they are due.
-func SignedAhead(rate int) int {
-	return min(max(int(int64(rate)*int64(aheadMax)/int64(time.Second)), 1), signedMax)
+// SignedAhead is how many transfers are to be signed before they are due, of
+// count in all or without end if it is 0: then signing them takes nothing from
+// a cluster on the same machine.
+func SignedAhead(rate int, count uint64) int {
+	ahead := min(max(uint64(rate)*uint64(aheadMax/time.Second), 1), signedMax)
+	if count > 0 {
+		ahead = min(ahead, count)
+	}
+	return int(ahead)
+}
+
+// Count returns how many transfers the steps have for a share, 0 if one never
+// ends.
+func Count(steps []Step, share Share) (n uint64) {
+	for i := range steps {
+		s := &steps[i]
+		if s.Duration == 0 {
+			return 0
+		}
+		for k := share.Index; ; k += share.Of {
+			if _, ok := s.due(k); !ok {
+				break
+			}
+			n++
+		}
+	}
+	return n
 }

@@ -5,11 +5,17 @@ import (
 
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
+	"tutti/shred"
 )
 
-// Decoder reads messages and checks signatures by the ledger's rule. It has
-// no state: any number of goroutines may share one.
-type Decoder struct{ Rule sigverify.Rule }
+// Decoder reads messages and checks proofs of shreds, and signatures by the
+// ledger's rule. Any number of goroutines may share one without Proofs.
+type Decoder struct {
+	Rule sigverify.Rule
+	// Proofs makes a third of what it takes to check shreds unnecessary, if one
+	// Decoder sees many of each set. It may be nil.
+	Proofs *shred.Proofs
+}
 
 // transaction reads exactly one transaction that sanitises and is signed.
 func (d *Decoder) transaction(b []byte) (ledger.Transaction, error) {

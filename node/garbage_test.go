@@ -167,7 +167,7 @@ func TestRetransmitterSigns(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			signed, err := decodeShred(raw)
+			signed, err := (&Decoder{}).decodeShred(raw)
 			if err != nil {
 				t.Fatal(err)
 			}

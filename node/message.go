@@ -147,7 +147,7 @@ func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
 	body := b[1:]
 	switch b[0] {
 	case kindShred:
-		return decodeShred(body)
+		return d.decodeShred(body)
 	case kindVote:
 		tx, err := d.transaction(body)
 		if err != nil {
@@ -171,7 +171,7 @@ func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
 		}
 		out := RepairResponse{Nonce: r.Nonce, Shreds: make([]ShredMessage, len(r.Shreds))}
 		for i, raw := range r.Shreds {
-			if out.Shreds[i], err = decodeShred(raw); err != nil {
+			if out.Shreds[i], err = d.decodeShred(raw); err != nil {
 				return nil, err
 			}
 		}
@@ -187,11 +187,11 @@ func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
 		if len(body) < 2+n {
 			return nil, fmt.Errorf("%w: evidence cut short", ErrMessage)
 		}
-		first, err := decodeShred(body[2 : 2+n])
+		first, err := d.decodeShred(body[2 : 2+n])
 		if err != nil {
 			return nil, err
 		}
-		second, err := decodeShred(body[2+n:])
+		second, err := d.decodeShred(body[2+n:])
 		return EvidenceMessage{A: first, B: second}, err
 	case kindReport:
 		r, err := ledger.ParseReport(body)
@@ -210,12 +210,12 @@ func (d *Decoder) DecodeMessage(b []byte) (Message, error) {
 	return nil, fmt.Errorf("%w: kind %d", ErrMessage, b[0])
 }
 
-func decodeShred(b []byte) (ShredMessage, error) {
+func (d *Decoder) decodeShred(b []byte) (ShredMessage, error) {
 	s, err := shred.Parse(b)
 	if err != nil {
 		return ShredMessage{}, err
 	}
-	root, err := s.Root()
+	root, err := d.Proofs.Root(&s)
 	return ShredMessage{Shred: s, Root: root}, err
 }
 

@@ -331,11 +331,11 @@ func TestEquivocatingProposer(t *testing.T) {
 // proves tells whether the shreds of a proof lead to these roots.
 func proves(t *testing.T, e EvidenceRecord, x, y ledger.Hash) bool {
 	t.Helper()
-	a, err := decodeShred(e.A)
+	a, err := (&Decoder{}).decodeShred(e.A)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := decodeShred(e.B)
+	b, err := (&Decoder{}).decodeShred(e.B)
 	if err != nil {
 		t.Fatal(err)
 	}

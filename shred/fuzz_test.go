@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 			f.Add(set.Shreds[i])
 		}
 	}
+	var proofs Proofs
 	f.Fuzz(func(t *testing.T, b []byte) {
 		testkit.Decode(t, b, func(b []byte) func() []byte {
 			s, err := Parse(b)
@@ -35,8 +36,9 @@ func FuzzParse(f *testing.F) {
 				if s.Key().IsUser() && s.Resigned() || s.Position() < 0 || s.Position() >= SetSize {
 					t.Fatal("impossible header")
 				}
-				if _, err := s.Root(); err != nil {
-					t.Fatal(err)
+				root, err := s.Root()
+				if got, errGot := proofs.Root(&s); err != nil || errGot != nil || got != root {
+					t.Fatalf("roots %v and %v, %v, %v", root, got, err, errGot)
 				}
 				return headerAgain(&s, bytes.Clone(b))
 			}

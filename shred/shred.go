@@ -281,23 +281,35 @@ func (s *Shred) Root() (ledger.Hash, error) {
 	if len(s.raw) == 0 {
 		return ledger.Hash{}, ErrSize
 	}
-	proof := s.proofOffset()
-	if !s.hashed {
-		s.leaf, s.hashed = leafOf(s.raw[offVariant:proof]), true
-	}
 	var root ledger.Hash
-	below, at := s.leaf, s.Position()
-	for i := range proofNodes {
-		sibling := node(s.raw[proof+i*proofNodeSize:])
-		if at&1 == 0 {
-			root = join(&below, &sibling)
-		} else {
-			root = join(&sibling, &below)
-		}
+	below := s.leafNode()
+	for level := range proofNodes {
+		root = s.join(level, &below)
 		below = node(root[:proofNodeSize])
-		at >>= 1
 	}
 	return root, nil
+}
+
+// leafNode returns the shred's leaf of the Merkle tree, hashed once.
+func (s *Shred) leafNode() node {
+	if !s.hashed {
+		s.leaf, s.hashed = leafOf(s.raw[offVariant:s.proofOffset()]), true
+	}
+	return s.leaf
+}
+
+// sibling returns the proof's node of a level, 0 for that of the leaves.
+func (s *Shred) sibling(level int) node {
+	return node(s.raw[s.proofOffset()+level*proofNodeSize:])
+}
+
+// join hashes the shred's node of a level with its sibling.
+func (s *Shred) join(level int, own *node) ledger.Hash {
+	sibling := s.sibling(level)
+	if s.Position()>>level&1 == 0 {
+		return join(own, &sibling)
+	}
+	return join(&sibling, own)
 }
 
 // SameAs tells whether two shreds are equal but for the retransmitter's

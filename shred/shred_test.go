@@ -303,6 +303,53 @@ func TestAssembleAnyShreds(t *testing.T) {
 	}
 }
 
+// Proofs finds the root that Shred.Root finds, for shreds of sets that come
+// mixed, with proofs of other trees and changed ones among them.
+func TestProofs(t *testing.T) {
+	rng := testkit.Rand(t)
+	var sent []Shred
+	for i := range 2 * proofTrees {
+		key := userKey
+		if i%2 == 0 {
+			key = leaderKey
+		}
+		// Two sets of one key and index each, as an equivocator makes them.
+		for range 2 {
+			set := testSet(t, rng, key+ledger.SlotKey(i/8), 100*i, i%3 == 0)
+			sent = append(sent, pick(rng, shredsOf(set), 1+rng.IntN(SetSize))...)
+		}
+	}
+	rng.Shuffle(len(sent), func(i, j int) {
+		if rng.IntN(4) == 0 {
+			sent[i], sent[j] = sent[j], sent[i]
+		}
+	})
+	var p Proofs
+	for i, s := range sent {
+		if rng.IntN(4) == 0 {
+			s = s.Clone()
+			at := offVariant + 1 + rng.IntN(len(s.raw)-offVariant-1)
+			if rng.IntN(2) == 0 {
+				at = s.proofOffset() + rng.IntN(proofSize)
+			}
+			s.raw[at] ^= 1 << rng.IntN(8)
+			if _, err := Parse(s.raw); err != nil {
+				continue
+			}
+		}
+		got := s
+		got.hashed = false
+		root, err := p.Root(&got)
+		want, wantErr := s.Root()
+		if root != want || err != nil || wantErr != nil || got.leaf != s.leaf {
+			t.Fatalf("shred %d: root %v, want %v", i, root, want)
+		}
+	}
+	if _, err := p.Root(&Shred{}); !errors.Is(err, ErrSize) {
+		t.Errorf("no shred: %v", err)
+	}
+}
+
 // Sets are signed with another library than everything else.
 func TestSignatureIsThatOfTheStandardLibrary(t *testing.T) {
 	rng := testkit.Rand(t)
@@ -561,6 +608,30 @@ func BenchmarkCheck(b *testing.B) {
 				b.Fatal(err)
 			}
 			if root, err := s.Root(); err != nil || root != set.Root {
+				b.Fatal(root, err)
+			}
+		}
+		if !sigverify.Simd0376.Verify(pub, set.Root[:], set.Signature[:]) {
+			b.Fatal("signature")
+		}
+	}
+	cpu.Report(b, "set", 1)
+}
+
+// BenchmarkProofs is that of a receiver that remembers proofs.
+func BenchmarkProofs(b *testing.B) {
+	set := testSet(b, testkit.Rand(b), userKey, 32*963, true)
+	pub := testSigner.Public().(ed25519.PublicKey)
+	var proofs Proofs
+	cpu := testkit.StartCPU()
+	for b.Loop() {
+		clear(proofs.trees[:])
+		for _, raw := range set.Shreds {
+			s, err := Parse(raw)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if root, err := proofs.Root(&s); err != nil || root != set.Root {
 				b.Fatal(root, err)
 			}
 		}

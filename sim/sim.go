@@ -22,6 +22,7 @@ import (
 	"tutti/cluster"
 	"tutti/ledger"
 	"tutti/node"
+	"tutti/shred"
 )
 
 // t0After is how long before T0 the nodes start, so that they can meet.
@@ -91,7 +92,7 @@ func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 		index:    make(map[ledger.Pubkey]int),
 		villains: villains,
 		scenario: script,
-		decoder:  node.Decoder{Rule: cfg.Params.SignatureRule},
+		decoder:  node.Decoder{Rule: cfg.Params.SignatureRule, Proofs: new(shred.Proofs)},
 		jobs:     newJobs(cfg.Unshared),
 		load:     newLoad(&cfg),
 		trace:    newTrace(),
@@ -287,6 +288,7 @@ func (s *Sim) happen(it *item) error {
 func (s *Sim) message(f *frame) (node.Message, bool) {
 	if s.cfg.Unshared {
 		f = &frame{raw: bytes.Clone(f.raw)}
+		return f.message(&node.Decoder{Rule: s.decoder.Rule})
 	}
 	return f.message(&s.decoder)
 }

@@ -1,8 +1,11 @@
 // Package invariant holds what the protocol promises of a ledger and of its
 // voters, as checks that know nothing of how a node comes to its results: they
 // take blocks, results and votes, and say which promise is broken. A
-// simulation runs them over all nodes at every step; whoever reads a ledger
-// can run the same.
+// simulation runs them over all nodes at every step, `tutti ledger verify` over
+// a stored ledger, and the audit of a devnet over what its nodes say.
+//
+// Votes checks votes at the moment at which their senders send them, Heard
+// those that come to somebody else, late or not at all.
 //
 // It decides nothing, and no node depends on it.
 package invariant
@@ -35,6 +38,9 @@ type Block struct {
 	// for one descendant of it.
 	certified bool
 }
+
+// Lamports returns what all accounts hold after the block, once it is Executed.
+func (b *Block) Lamports() ledger.Lamports { return b.total }
 
 // At returns the newest block up to a slot on the fork that ends in b, nil if
 // there is none.
@@ -156,6 +162,26 @@ func (l *Ledger) Hold(ref, parent ledger.BlockRef, height uint64, lastPoH ledger
 		return err
 	}
 	l.blocks[ref] = b
+	return nil
+}
+
+// Link takes a leader block of which only the parent is known. It is for
+// checks of votes: nothing can be named or executed in it.
+func (l *Ledger) Link(ref, parent ledger.BlockRef) error {
+	if b := l.blocks[ref]; b != nil {
+		if b.Parent == nil || b.Parent.Ref != parent {
+			return fmt.Errorf("block %v is read differently by another node", ref)
+		}
+		return nil
+	}
+	on, err := l.Block(parent)
+	if err != nil {
+		return err
+	}
+	if ref.Slot <= parent.Slot {
+		return fmt.Errorf("block %v has parent %v", ref, parent)
+	}
+	l.blocks[ref] = &Block{Ref: ref, Parent: on, Height: on.Height + 1}
 	return nil
 }
 

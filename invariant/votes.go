@@ -208,11 +208,17 @@ func (v *Votes) switches(x *Voter, b *Block) error {
 	if b.Descends(last) {
 		return nil
 	}
+	return v.mayLeave(x, last, b)
+}
+
+// mayLeave checks that more than 38 % of the stake, that of other accounts, is
+// locked out of the fork of an account's vote, which its vote for b leaves.
+func (v *Votes) mayLeave(x *Voter, last, b *Block) error {
 	stakes := v.ledger.stakesAt(b.Ref.Slot)
 	away := v.distrusted(stakes)
 	for i := range stakes.Items {
 		other := v.voters[stakes.Items[i].VoteAccount]
-		if other == nil {
+		if other == nil || other == x {
 			continue
 		}
 		for at, until := range other.until {
@@ -240,16 +246,26 @@ func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
 	if slices.Contains(before, deep) {
 		return nil
 	}
-	stakes := v.ledger.stakesAt(vote.Block.Slot)
+	return v.standBehind(deep.block, vote.Block)
+}
+
+// standBehind checks that more than two thirds of the stake have voted for a
+// block or for descendants of it, which is as deep as the threshold below a
+// vote.
+func (v *Votes) standBehind(deep *Block, vote ledger.BlockRef) error {
+	if deep.certified {
+		return nil
+	}
+	stakes := v.ledger.stakesAt(vote.Slot)
 	behind := v.distrusted(stakes)
 	for i := range stakes.Items {
-		if other := v.voters[stakes.Items[i].VoteAccount]; other != nil && other.stoodBehind(deep.block) {
+		if other := v.voters[stakes.Items[i].VoteAccount]; other != nil && other.stoodBehind(deep) {
 			behind += stakes.Items[i].Stake
 		}
 	}
 	if !stakes.exceeded(behind, 2, 3) {
 		return fmt.Errorf("vote for %v is %d votes above that for %v, with %d of %d lamports behind it",
-			vote.Block, consensus.ThresholdDepth, deep.block.Ref, behind, stakes.TotalStake())
+			vote, consensus.ThresholdDepth, deep.Ref, behind, stakes.TotalStake())
 	}
 	return nil
 }

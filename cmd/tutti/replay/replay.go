@@ -2,6 +2,9 @@
 // and the bytes of blocks, decodes, checks and executes everything again, and
 // compares the BankHashes that come out with those in the votes of the blocks
 // themselves. It trusts no hash and no verdict that a node stored.
+//
+// The code that executes is the nodes' own. What it does is therefore held
+// against the checks of package invariant as well, which share none of it.
 package replay
 
 import (
@@ -13,6 +16,7 @@ import (
 	"tutti/bank"
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/invariant"
 	"tutti/ledger"
 	"tutti/ledger/sigverify"
 	"tutti/live/store"
@@ -34,6 +38,12 @@ type Report struct {
 	// a UserBlock of them or of an ancestor, or a block is not whole: at the
 	// ends of forks, and on forks that were abandoned.
 	Incomplete int
+	// Towers are the different votes of Voters accounts that were held against
+	// each other and the forks: nobody votes against a lockout.
+	Towers, Voters int
+	// Supply is what all accounts hold after the newest executed block, which
+	// is what genesis had without the burnt fees.
+	Supply ledger.Lamports
 	// Last is the newest executed block, BankHash its hash.
 	Last     ledger.BlockRef
 	BankHash ledger.Hash
@@ -47,6 +57,10 @@ type Replay struct {
 	rules    *validator.Rules
 	forks    *validator.Forks
 	bank     *bank.Bank
+	// checked and heard know what was read, and hold it against the protocol's
+	// promises.
+	checked *invariant.Ledger
+	heard   *invariant.Heard
 
 	verifier *sigverify.Verifier
 	version  uint16             // of shreds before the first restart
@@ -95,6 +109,8 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	root.Lineage = consensus.NewLineage(root.BlockRef)
 	root.Ballots = consensus.NewBallots(r.epochs.At(0))
 	r.forks = validator.NewForks(&g.Params, root)
+	r.checked = invariant.New(g, hash)
+	r.heard = invariant.NewHeard(r.checked)
 	return r, nil
 }
 
@@ -128,7 +144,42 @@ func (r *Replay) Store(s *store.Store) error {
 		}
 		sets = append(sets, set)
 	}
-	return r.Slot(slot, sets)
+	if err := r.Slot(slot, sets); err != nil {
+		return err
+	}
+	return r.end()
+}
+
+// end checks what can be checked once all is executed.
+func (r *Replay) end() error {
+	if err := r.settle(); err != nil {
+		return err
+	}
+	view, ok := r.bank.View(r.report.Last)
+	if !ok {
+		return nil // nothing was executed
+	}
+	if err := r.checked.Supply(view); err != nil {
+		return err
+	}
+	r.report.Supply = r.checked.Blocks()[r.report.Last].Lamports()
+	r.report.Towers, r.report.Voters = r.heard.Count(), r.heard.Accounts()
+	return nil
+}
+
+// Votes are compared with each other every so many slots, and forgotten after
+// so many.
+const (
+	settleSlots = 32
+	votesKept   = 1024
+)
+
+// settle compares the votes read so far.
+func (r *Replay) settle() error {
+	if _, errs := r.heard.Settle(); len(errs) > 0 {
+		return fmt.Errorf("vote account %w", errs[0])
+	}
+	return nil
 }
 
 // takeRestarts takes the restarts that the ledger has seen, before any block.
@@ -173,6 +224,12 @@ const userSlotsKept = validator.WindowMax/2 + 1
 // Slot takes all stored sets of one slot, those of its UserBlocks and of its
 // leader blocks, in any order. Slots come in rising order.
 func (r *Replay) Slot(slot ledger.Slot, sets []*shred.Set) error {
+	if slot%settleSlots == 0 {
+		if err := r.settle(); err != nil {
+			return err
+		}
+		r.heard.Prune(slot - min(slot, votesKept))
+	}
 	for key := range r.users {
 		if key.Slot()+userSlotsKept < slot {
 			delete(r.users, key)
@@ -295,10 +352,20 @@ func (r *Replay) check(slot ledger.Slot, parent *validator.Block, chain []*shred
 	}
 	r.forks.Add(b)
 	r.report.Blocks++
+	entries := make([]ledger.UserBlockRef, len(b.Named))
+	for i := range b.Named {
+		entries[i] = b.Named[i].Ref
+	}
+	if err := r.checked.Hold(b.BlockRef, parent.BlockRef, b.Height, b.LastPoH, entries); err != nil {
+		return nil, err
+	}
 	for _, v := range p.Votes() {
 		voted := r.forks.Block(v.Vote.Block)
 		if voted == nil {
 			continue
+		}
+		if err := r.heard.Take(&v.Vote); err != nil {
+			return nil, fmt.Errorf("vote account %w", err)
 		}
 		if err := r.support(voted.BlockRef, v.Vote.Account); err != nil {
 			return nil, err
@@ -356,6 +423,9 @@ func (r *Replay) execute(b *validator.Block) error {
 		return fmt.Errorf("execute %v: %w", b.BlockRef, err)
 	}
 	b.Executed, b.BankHash = true, result.BankHash
+	if _, _, err := r.checked.Execute(result); err != nil {
+		return err
+	}
 	if err := r.checkRestart(b); err != nil {
 		return err
 	}
@@ -400,6 +470,9 @@ func (r *Replay) userBlock(b *validator.Block, named validator.Named) (bank.Reco
 			return bank.Recorded{}, err
 		}
 		validator.VerifySignatures(r.verifier, block.Transactions)
+		if err := r.checked.HoldUser(block); err != nil {
+			return bank.Recorded{}, err
+		}
 		return bank.Recorded{Section: named.Section, Block: block, Anchor: anchor.BlockRef}, nil
 	}
 	return bank.Recorded{}, errors.New("not in the ledger")

@@ -30,6 +30,7 @@ type Tree struct {
 	all     *cluster.WeightedShuffle // of all nodes, to copy
 	shuffle cluster.WeightedShuffle
 	rng     *cluster.RNG
+	count   int   // positions in the tree of the shred
 	order   []int // the positions drawn so far
 }
 
@@ -125,20 +126,23 @@ func (t *Tree) start(key ledger.SlotKey, data bool, index uint32, signer ledger.
 	binary.LittleEndian.PutUint32(b[9:], index)
 	copy(b[13:], signer[:])
 	t.rng.Seed(ledger.Sum(b[:]))
-	t.order = t.order[:0]
+	t.count, t.order = len(t.nodes), t.order[:0]
 	t.shuffle.Reset(t.all)
 	if i, ok := t.index[signer]; ok {
 		t.shuffle.Remove(i)
+		t.count--
 	}
 }
 
-// drawTo draws positions up to p; ok is false if there are not so many.
+// drawTo draws positions up to p; ok is false if there are not so many. Then
+// it draws none: most nodes have no children, and need not know who comes
+// after them.
 func (t *Tree) drawTo(p int) (ok bool) {
+	if p >= t.count {
+		return false
+	}
 	for len(t.order) <= p {
-		i, ok := t.shuffle.Next(t.rng)
-		if !ok {
-			return false
-		}
+		i, _ := t.shuffle.Next(t.rng)
 		t.order = append(t.order, i)
 	}
 	return true

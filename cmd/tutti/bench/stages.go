@@ -109,13 +109,36 @@ type ProfileOptions struct {
 	Keep string
 }
 
+// Stages is where the processor time of a devnet's validators went, that of
+// all of them together.
+type Stages struct {
+	Executed uint64 // transactions, meanwhile
+	Seconds  int
+	Times    map[string]time.Duration // by stage
+}
+
+// PerTx returns a time in microseconds per executed transaction.
+func (s *Stages) PerTx(t time.Duration) float64 {
+	return float64(t.Microseconds()) / float64(max(s.Executed, 1))
+}
+
 // Profile writes where the processor time of a devnet's validators goes, per
 // executed transaction and stage. A *SetupError says that it cannot measure
 // as asked.
 func Profile(ctx context.Context, o ProfileOptions, out io.Writer) error {
+	s, err := MeasureStages(ctx, o)
+	if err == nil {
+		s.print(out)
+	}
+	return err
+}
+
+// MeasureStages measures where the processor time of a devnet's validators
+// goes. A *SetupError says that it cannot measure as asked.
+func MeasureStages(ctx context.Context, o ProfileOptions) (s Stages, err error) {
 	nodes, err := load.ReadNodes(o.Devnet)
 	if err != nil {
-		return &SetupError{err}
+		return s, &SetupError{err}
 	}
 	admins := make([]*load.Admin, len(nodes))
 	for i := range nodes {
@@ -124,7 +147,7 @@ func Profile(ctx context.Context, o ProfileOptions, out io.Writer) error {
 	}
 	before, err := processed(ctx, admins[0])
 	if err != nil {
-		return err
+		return s, err
 	}
 	profiles := make([][]byte, len(nodes))
 	group, within := errgroup.WithContext(ctx)
@@ -135,30 +158,29 @@ func Profile(ctx context.Context, o ProfileOptions, out io.Writer) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return s, err
 	}
 	after, err := processed(ctx, admins[0])
 	if err != nil {
-		return err
+		return s, err
 	}
-	times := map[string]time.Duration{}
+	s = Stages{Executed: after - before, Seconds: o.Seconds, Times: map[string]time.Duration{}}
 	for i, b := range profiles {
 		samples, err := readProfile(b)
 		if err != nil {
-			return fmt.Errorf("%s: %w", nodes[i].Name, err)
+			return s, fmt.Errorf("%s: %w", nodes[i].Name, err)
 		}
-		for _, s := range samples {
-			times[stageOf(s.stack)] += s.time
+		for _, sample := range samples {
+			s.Times[stageOf(sample.stack)] += sample.time
 		}
 		if o.Keep == "" {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(o.Keep, nodes[i].Name+".pprof"), b, 0o644); err != nil {
-			return fmt.Errorf("keep profile: %w", err)
+			return s, fmt.Errorf("keep profile: %w", err)
 		}
 	}
-	printStages(out, times, after-before, o.Seconds)
-	return nil
+	return s, nil
 }
 
 // processed returns how many transactions a node has executed.
@@ -170,22 +192,21 @@ func processed(ctx context.Context, a *load.Admin) (n uint64, err error) {
 	return n, err
 }
 
-// printStages writes a table, the dearest stage first.
-func printStages(out io.Writer, times map[string]time.Duration, executed uint64, seconds int) {
+// print writes a table, the dearest stage first.
+func (s *Stages) print(out io.Writer) {
 	var sum time.Duration
-	names := make([]string, 0, len(times))
-	for name, t := range times {
+	names := make([]string, 0, len(s.Times))
+	for name, t := range s.Times {
 		sum += t
 		names = append(names, name)
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(times[b], times[a]), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(s.Times[b], s.Times[a]), strings.Compare(a, b))
 	})
-	perTx := func(t time.Duration) float64 { return float64(t.Microseconds()) / float64(max(executed, 1)) }
-	fmt.Fprintf(out, "%d transactions in %d s, %.2f cores\n\n", executed, seconds, sum.Seconds()/float64(seconds))
+	fmt.Fprintf(out, "%d transactions in %d s, %.2f cores\n\n", s.Executed, s.Seconds, sum.Seconds()/float64(s.Seconds))
 	fmt.Fprintf(out, "%-32s %10s %7s\n", "stage, of all validators", "µs per tx", "share")
 	for _, name := range names {
-		fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", name, perTx(times[name]), 100*float64(times[name])/float64(max(sum, 1)))
+		fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", name, s.PerTx(s.Times[name]), 100*float64(s.Times[name])/float64(max(sum, 1)))
 	}
-	fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", "all", perTx(sum), 100.0)
+	fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", "all", s.PerTx(sum), 100.0)
 }

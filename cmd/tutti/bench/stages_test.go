@@ -73,12 +73,12 @@ func TestProfileIsGroupedByStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	times := map[string]time.Duration{}
+	stages := Stages{Executed: 1000, Seconds: 5, Times: map[string]time.Duration{}}
 	for _, s := range samples {
-		times[stageOf(s.stack)] += s.time
+		stages.Times[stageOf(s.stack)] += s.time
 	}
 	var out strings.Builder
-	printStages(&out, times, 1000, 5)
+	stages.print(&out)
 	want := `1000 transactions in 5 s, 0.01 cores
 
 stage, of all validators          µs per tx   share

@@ -42,6 +42,12 @@ type Options struct {
 	Accounts int
 	// Load is in transfers per second.
 	Load int
+	// Idle is for how long the cluster runs before the load begins, for
+	// Summary.IdleCores.
+	Idle time.Duration
+	// Loading, unless nil, is called on a goroutine of its own when the load
+	// begins, with the directory. ctx is done when the load has ended.
+	Loading func(ctx context.Context, ledger string)
 	// Duration ends the run, and the load in it; 0 is no end.
 	Duration time.Duration
 	// Summary is the file for the summary, if there is to be one.
@@ -337,6 +343,10 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	defer tick.Stop()
 	r.await(ctx, startTime+time.Until(time.Unix(0, r.folder.genesis.T0)), func() bool { return r.tracker.Live().Confirmed > 0 })
 
+	idle := r.cpu()
+	load.Sleep(ctx, r.options.Idle)
+	idle = r.cpu() - idle
+
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	var group errgroup.Group
@@ -367,6 +377,12 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	r.mu.Unlock()
 	if r.options.Load > 0 {
 		group.Go(func() error { return r.offer(loading, serving, start, signed) })
+		if r.options.Loading != nil {
+			group.Go(func() error {
+				r.options.Loading(loading, r.folder.dir)
+				return nil
+			})
+		}
 	}
 	var end <-chan time.Time
 	if r.options.Duration > 0 {
@@ -429,6 +445,9 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	}
 	s := r.summary(serving, cpu)
 	s.Cores, s.BytesSent = cpu.Seconds()/took.Seconds(), sent
+	if r.options.Idle > 0 {
+		s.IdleCores = idle.Seconds() / r.options.Idle.Seconds()
+	}
 	return s, nil
 }
 

@@ -33,7 +33,10 @@ type Summary struct {
 	// span, in microseconds per executed transaction.
 	CPUPerTx float64 `json:"cpu_us_per_tx"`
 	// Cores is how many processors they kept busy in that span, on average.
-	Cores float64 `json:"cores"`
+	// IdleCores is the same for the time without load before it, 0 if that was
+	// not measured.
+	Cores     float64 `json:"cores"`
+	IdleCores float64 `json:"idle_cores"`
 	// BytesSent are those of frames that the validators sent to each other in
 	// that span, without what QUIC adds.
 	BytesSent uint64 `json:"bytes_sent"`

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"tutti/cluster"
+	"tutti/cmd/tutti/bench"
 	"tutti/cmd/tutti/devnet"
+	"tutti/cmd/tutti/load"
 	"tutti/cmd/tutti/measure"
 	"tutti/ledger"
 	"tutti/sim"
@@ -113,7 +115,10 @@ type Row struct {
 	Offered int             `json:"offered_per_second"`
 	Error   string          `json:"error,omitempty"`
 	Local   *devnet.Summary `json:"local,omitempty"`
-	World   *InWorld        `json:"world,omitempty"`
+	// Stages is where the validators' processor time went, in microseconds a
+	// transaction.
+	Stages map[string]float64 `json:"stages_us_per_tx,omitempty"`
+	World  *InWorld           `json:"world,omitempty"`
 }
 
 // InWorld is what a simulation came to.
@@ -217,6 +222,22 @@ func (o *Options) measure(ctx context.Context, s *Series, row *Row, progress io.
 	if s.Name != World {
 		d, of := o.local(s, row.Size)
 		row.Offered = d.Load
+		of.Idle = d.Duration / 3
+		of.Loading = func(ctx context.Context, ledger string) {
+			// Not from the first second on, and not to the end.
+			if !load.Sleep(ctx, time.Second) {
+				return
+			}
+			s, err := bench.MeasureStages(ctx, bench.ProfileOptions{Devnet: ledger, Seconds: int(d.Duration.Seconds()) - 3})
+			if err != nil {
+				fmt.Fprintf(progress, "  no profile: %v\n", err)
+				return
+			}
+			row.Stages = map[string]float64{}
+			for stage, t := range s.Times {
+				row.Stages[stage] = s.PerTx(t)
+			}
+		}
 		row.Local, err = d.Run(ctx, of)
 		return err
 	}

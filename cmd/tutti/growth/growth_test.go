@@ -89,7 +89,8 @@ func TestTables(t *testing.T) {
 		s := &devnet.Summary{CPUPerTx: cpu, RSSMax: 100, GenesisBytes: 2_000_000}
 		s.Offered, s.ExecutedOK, s.Slots = 1000, ok, 50
 		s.LatencyMS.Confirmed.P50 = 10 * size
-		return Row{Size: size, Offered: 500, Local: s}
+		s.Cores, s.IdleCores = 2, 0.5
+		return Row{Size: size, Offered: 500, Local: s, Stages: map[string]float64{"send": 9, "hash state": 0.2, "rare": 0.1 * cpu / 600, "scarce": 0.2}}
 	}
 	o := small("")
 	r := &Report{Series: []Series{
@@ -102,7 +103,8 @@ func TestTables(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Devnets of 4 validators.", "**2 lanes failed**: no port",
-		"| 1 | 500 | 100.0 | 600 ×1.00 |", "| 4 | 500 | 99.0 | 900 ×1.50 |",
+		"| 1 | 500 | 100.0 | 600 ×1.00 |", "| 4 | 500 | 99.0 | 900 ×1.50 | 675 ×1.50 | 2.00 ×1.00 | 0.50 ×1.00 |",
+		"| lanes | offered/s | ok % | send | hash state | all else |\n", "| 4 | 500 | 99.0 | 9.0 ×1.00 | 0.2 ×1.00 | 0.3 ×1.17 |",
 		"| 10 ×1.00 |", "| 40 ×4.00 |", "genesis.bin, MB", "| 2.0 ×1.00 |",
 	} {
 		if !strings.Contains(out.String(), want) {

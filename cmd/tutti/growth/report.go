@@ -1,7 +1,10 @@
 package growth
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"tutti/cmd/tutti/load"
@@ -44,7 +47,11 @@ var (
 
 var localCosts = []column{
 	{"CPU of all, µs a transfer", 0, true, true, func(r *Row) float64 { return r.Local.CPUPerTx }},
-	{"CPU of all, cores", 2, true, true, func(r *Row) float64 { return r.Local.Cores }},
+	{"of that, above idle", 0, true, true, func(r *Row) float64 {
+		return r.Local.CPUPerTx * max(0, 1-r.Local.IdleCores/max(r.Local.Cores, r.Local.IdleCores, 1e-9))
+	}},
+	{"CPU of all, cores", 2, true, false, func(r *Row) float64 { return r.Local.Cores }},
+	{"idle, cores", 2, true, true, func(r *Row) float64 { return r.Local.IdleCores }},
 	{"sent by all, kB a transfer", 1, true, true, func(r *Row) float64 {
 		return float64(r.Local.BytesSent) / 1000 / float64(max(r.Local.ExecutedOK+r.Local.ExecutedFailed, 1))
 	}},
@@ -118,6 +125,41 @@ func percent[N int | uint64](part, whole N) float64 {
 	return 100 * float64(part) / float64(max(whole, 1))
 }
 
+// stageShareMin is the share of a row's processor time from which on a stage
+// has a column of its own.
+const stageShareMin = 0.03
+
+// stageColumns say where the processor time of devnets goes, the stage that is
+// dearest in the first row first.
+func stageColumns(rows []*Row) (columns []column) {
+	shown := map[string]bool{hashStage: true}
+	for _, r := range rows {
+		all := 0.0
+		for _, us := range r.Stages {
+			all += us
+		}
+		for stage, us := range r.Stages {
+			shown[stage] = shown[stage] || us >= stageShareMin*all
+		}
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(shown)), func(name string) bool { return !shown[name] })
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(rows[0].Stages[b], rows[0].Stages[a]) })
+	for _, name := range names {
+		columns = append(columns, column{name, 1, true, true, func(r *Row) float64 { return r.Stages[name] }})
+	}
+	return append(columns, column{"all else", 1, true, true, func(r *Row) (us float64) {
+		for _, stage := range slices.Sorted(maps.Keys(r.Stages)) {
+			if !shown[stage] {
+				us += r.Stages[stage]
+			}
+		}
+		return us
+	}})
+}
+
+// hashStage is the stage that the accounts' lattice hash belongs to.
+const hashStage = "hash state"
+
 // tables returns what is shown of a series.
 func (s *Series) tables() []table {
 	if s.Name == World {
@@ -131,10 +173,14 @@ func (s *Series) tables() []table {
 	if s.Name == Accounts {
 		costs = append(costs[:len(costs):len(costs)], accountCosts...)
 	}
-	return []table{
+	tables := []table{
 		{"Cost", costs, "as a multiple of the first row", true},
 		{"Latency", localLatencies, "milliseconds", false},
 	}
+	if profiled := slices.DeleteFunc(s.measured(), func(r *Row) bool { return r.Stages == nil }); len(profiled) > 0 {
+		tables = append(tables, table{"Where the processor time goes, µs a transfer", stageColumns(profiled), "µs a transfer", false})
+	}
+	return tables
 }
 
 // texts say what a series is.
@@ -218,7 +264,7 @@ func (t *table) draw(size string, rows []*Row) *page.Chart {
 	if len(rows) < 2 {
 		return nil
 	}
-	chart := &page.Chart{X: size, Y: t.chart, LogX: true}
+	chart := &page.Chart{X: size, Y: t.chart, LogX: true, LogY: t.multiples}
 	for _, c := range t.columns {
 		first := 1.0
 		if t.multiples {
@@ -229,7 +275,9 @@ func (t *table) draw(size string, rows []*Row) *page.Chart {
 		}
 		series := page.Series{Name: c.head}
 		for _, r := range rows {
-			series.Points = append(series.Points, [2]float64{float64(r.Size), c.of(r) / first})
+			if y := c.of(r) / first; y > 0 || !chart.LogY {
+				series.Points = append(series.Points, [2]float64{float64(r.Size), y})
+			}
 		}
 		chart.Series = append(chart.Series, series)
 	}

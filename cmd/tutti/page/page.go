@@ -64,8 +64,9 @@ type Table struct {
 type Chart struct {
 	X string `json:"x"`
 	Y string `json:"y"`
-	// LogX gives x a logarithmic scale.
+	// LogX and LogY give x and y a logarithmic scale.
 	LogX   bool     `json:"log_x"`
+	LogY   bool     `json:"log_y"`
 	Series []Series `json:"series"`
 }
 

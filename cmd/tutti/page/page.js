@@ -12,7 +12,7 @@ for (const [id, chart] of Object.entries(drawn)) {
   const draw = new uPlot({
     width: element.clientWidth,
     height: 320,
-    scales: { x: { time: false, distr: chart.log_x ? 3 : 1 }, y: { range: (u, low, high) => [Math.min(0, low), high * 1.05 || 1] } },
+    scales: { x: { time: false, distr: chart.log_x ? 3 : 1 }, y: chart.log_y ? { distr: 3 } : { range: (u, low, high) => [Math.min(0, low), high * 1.05 || 1] } },
     axes: [{ label: chart.x, grid, ...(chart.log_x ? { splits: () => tables[0][0], values: (u, at) => at, filter: (u, at) => at } : {}) }, { label: chart.y, grid, size: 70 }],
     series: [{ label: chart.x }].concat(chart.series.map((s, i) => ({
       label: s.name, stroke: colors[i % colors.length], width: 2, spanGaps: true, points: { show: few },

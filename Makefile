@@ -42,7 +42,7 @@ bench: ## run the benchmarks; writes benchstat text to bin/bench.txt
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./... | tee bin/bench.txt
 
-LIMITED = 'ParseTransfer|MessageHash|VerifyBatch|Advance|VerifySlot|^BenchmarkShred$$|Check|LtHashUpdate|Sequence|Save'
+LIMITED = 'ParseTransfer|MessageHash|VerifyBatch|Advance|VerifySlot|^BenchmarkShred$$|Check|Proofs|LtHashUpdate|Sequence|Save'
 limits: ## print what each stage costs beside what it must cost at least
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench $(LIMITED) -benchtime 0.3s -count 3 ./ledger/... ./poh ./shred ./bank ./live/store > bin/limits.txt

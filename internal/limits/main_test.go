@@ -16,7 +16,7 @@ func TestRun(t *testing.T) {
 	const table = `
 # comment
 bank Hash     cpu-ns/account 100  a library
-poh Advance/x=1 cpu-ns/hash    70   another one
+poh Advance   cpu-ns/hash    50   another one
 `
 	const bench = `goos: linux
 pkg: tutti/bank
@@ -24,14 +24,14 @@ BenchmarkHash-2   	     100	    9114 ns/op	      150.0 cpu-ns/account	 0 B/op
 BenchmarkHash-2   	     100	    9114 ns/op	      120.0 cpu-ns/account	 0 B/op
 PASS
 pkg: tutti/poh
-BenchmarkAdvance/x=1-2   	     100	      91 ns/op	      70.0 cpu-ns/hash
+BenchmarkAdvance-2   	     100	      91 ns/op	      60.0 cpu-ns/hash
 `
 	var out strings.Builder
 	if err := run(table, strings.NewReader(bench), &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[1], "120.0        100.0    1.20  a library") || !strings.Contains(lines[2], " 1.00  another one") {
+	if len(lines) != 3 || !strings.Contains(lines[1], "120.0        100.0    1.20    1.00  a library") || !strings.Contains(lines[2], " 1.20    1.00  another one") {
 		t.Errorf("printed\n%s", out.String())
 	}
 	if err := run(table, strings.NewReader(strings.Replace(bench, "Advance", "Other", 1)), &out); err == nil {

@@ -144,7 +144,8 @@ func (b *Ballots) ReportedBy(slot ledger.Slot) ledger.Lamports {
 }
 
 // Rooted returns the highest slot that more than two thirds of the stake
-// have rooted, in votes counted on this fork.
+// have rooted, in votes counted on this fork: its block is finalised (PROTOCOL
+// section 7).
 func (b *Ballots) Rooted() ledger.Slot {
 	return b.quantile(func(s *VoteState) ledger.Slot {
 		root, _ := s.Root()

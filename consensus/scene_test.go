@@ -102,7 +102,7 @@ func newScene(stakes ...string) *scene {
 	return &scene{
 		epochs:  epochs,
 		forks:   NewForkChoice(genesis, epochs),
-		tally:   NewTally(genesis, 0, epochs),
+		tally:   NewTally(genesis, epochs),
 		tower:   NewTower(account("me"), genesis),
 		lineage: map[ledger.BlockRef]*Lineage{genesis: NewLineage(genesis)},
 		ballots: map[ledger.BlockRef]*Ballots{genesis: NewBallots(epochs.At(0))},

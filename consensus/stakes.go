@@ -8,8 +8,8 @@
 // checks no signature, and knows no clock. Whether a block may be voted for
 // because its data is here is the caller's question.
 //
-//	votes in a block ──▶ Ballots (one VoteState per voter, per fork) ──▶ Lag
-//	votes seen anywhere ─▶ ForkChoice (heaviest), Tally (confirmed, finalised),
+//	votes in a block ──▶ Ballots (one VoteState per voter, per fork; finalised) ──▶ Lag
+//	votes seen anywhere ─▶ ForkChoice (heaviest), Tally (confirmed),
 //	                       Agreement (BankHashes)
 //	own votes ─────────▶ Tower (may I vote for this block?)
 package consensus

@@ -14,19 +14,19 @@ const TallyMax = 32
 
 // Tally counts votes seen anywhere, in blocks or on their way. A block is
 // optimistically confirmed when more than two thirds of the stake voted for
-// exactly its slot and id, and a slot is finalised when more than two thirds
-// have rooted it or a later one (PROTOCOL section 7). That a confirmed
-// block's ancestors are confirmed too is for the caller to follow.
+// exactly its slot and id (PROTOCOL section 7). That a confirmed block's
+// ancestors are confirmed too is for the caller to follow. What is finalised
+// the votes counted on a fork tell: see Ballots.Rooted.
 //
 // Votes count once and in any order, so that replays do no harm.
 type Tally struct {
-	epochs    *Epochs
-	voters    map[ledger.Pubkey]*seen
-	sums      map[ledger.BlockRef]ledger.Lamports // stake that voted for exactly that block
-	floor     ledger.Slot                         // votes below are not counted any more
-	newest    ledger.BlockRef                     // newest confirmed block
-	finalised ledger.Slot
-	rooting   *Stakes // of the newest root that finalised does not know of, or nil
+	epochs  *Epochs
+	voters  map[ledger.Pubkey]*seen
+	sums    map[ledger.BlockRef]ledger.Lamports // stake that voted for exactly that block
+	floor   ledger.Slot                         // votes below are not counted any more
+	newest  ledger.BlockRef                     // newest confirmed block
+	rooted  ledger.Slot
+	rooting *Stakes // of the newest root that rooted does not know of, or nil
 }
 
 // seen is what was seen of one voter.
@@ -35,15 +35,13 @@ type seen struct {
 	root  ledger.Slot
 }
 
-// NewTally starts with a block that is confirmed, and the highest slot that is
-// known to be finalised. That is the block's own for the genesis block; a
-// root of the own tower alone may be above it.
-func NewTally(root ledger.BlockRef, finalised ledger.Slot, epochs *Epochs) *Tally {
+// NewTally starts with a block that is confirmed.
+func NewTally(root ledger.BlockRef, epochs *Epochs) *Tally {
 	return &Tally{
 		epochs: epochs,
 		voters: make(map[ledger.Pubkey]*seen),
 		sums:   make(map[ledger.BlockRef]ledger.Lamports),
-		floor:  root.Slot, newest: root, finalised: finalised,
+		floor:  root.Slot, newest: root,
 	}
 }
 
@@ -126,10 +124,13 @@ func (t *Tally) Confirmed(block ledger.BlockRef) bool {
 // Newest returns the newest block that is confirmed.
 func (t *Tally) Newest() ledger.BlockRef { return t.newest }
 
-// Finalised returns the highest slot that is finalised. It never decreases.
-func (t *Tally) Finalised() ledger.Slot {
+// Rooted returns the highest slot that more than two thirds of the stake say
+// to have rooted, 0 before. It never decreases. On which fork they have is not
+// known, as votes name the slot of their root alone: it tells that there are
+// blocks which others have rooted, not which block is finalised.
+func (t *Tally) Rooted() ledger.Slot {
 	if t.rooting == nil {
-		return t.finalised
+		return t.rooted
 	}
 	at := make([]stakedSlot, t.rooting.Len())
 	for i := range at {
@@ -139,9 +140,9 @@ func (t *Tally) Finalised() ledger.Slot {
 			at[i].slot = s.root
 		}
 	}
-	t.finalised = max(t.finalised, twoThirdsReached(at, t.rooting.Total()))
+	t.rooted = max(t.rooted, twoThirdsReached(at, t.rooting.Total()))
 	t.rooting = nil
-	return t.finalised
+	return t.rooted
 }
 
 // Seen returns the blocks for which votes were seen, in the order of Compare.

@@ -20,7 +20,7 @@ func seenVote(who, b string, root int) *ledger.Vote {
 // TestConfirmed: more than two thirds for exactly slot and id, each account
 // once (PROTOCOL section 7).
 func TestConfirmed(t *testing.T) {
-	y := NewTally(block("0"), 0, oneEpoch("a=66 b=1 c=33"))
+	y := NewTally(block("0"), oneEpoch("a=66 b=1 c=33"))
 	for _, c := range []struct {
 		who, block string
 		confirmed  bool
@@ -52,9 +52,9 @@ func TestConfirmed(t *testing.T) {
 	}
 }
 
-// TestFinalised: rooted by more than two thirds.
-func TestFinalised(t *testing.T) {
-	y := NewTally(block("0"), 0, oneEpoch("a=34 b=33 c=33"))
+// TestRooted: more than two thirds have a root at or above it.
+func TestRooted(t *testing.T) {
+	y := NewTally(block("0"), oneEpoch("a=34 b=33 c=33"))
 	for _, c := range []struct {
 		who, block string
 		root       int
@@ -68,7 +68,7 @@ func TestFinalised(t *testing.T) {
 		{"a", "12", 9, 7},
 	} {
 		y.Vote(seenVote(c.who, c.block, c.root))
-		if got := y.Finalised(); got != c.want {
+		if got := y.Rooted(); got != c.want {
 			t.Fatalf("%+v: %d", c, got)
 		}
 	}
@@ -94,9 +94,9 @@ func TestTallyOrder(t *testing.T) {
 			}
 			want[v.Block][v.Account] = true
 		}
-		var final ledger.Slot
+		var rooted ledger.Slot
 		for run := range 3 {
-			y := NewTally(block("0"), 0, oneEpoch("a=1 b=2 c=3 d=4"))
+			y := NewTally(block("0"), oneEpoch("a=1 b=2 c=3 d=4"))
 			rng.Shuffle(len(votes), func(i, j int) { votes[i], votes[j] = votes[j], votes[i] })
 			for _, v := range slices.Concat(votes, votes) {
 				y.Vote(v)
@@ -110,10 +110,10 @@ func TestTallyOrder(t *testing.T) {
 					t.Fatalf("%v: %d, want %d", b, y.Stake(b), sum)
 				}
 			}
-			if run > 0 && y.Finalised() != final {
-				t.Fatal(y.Finalised(), final)
+			if run > 0 && y.Rooted() != rooted {
+				t.Fatal(y.Rooted(), rooted)
 			}
-			final = y.Finalised()
+			rooted = y.Rooted()
 		}
 	}
 }
@@ -121,7 +121,7 @@ func TestTallyOrder(t *testing.T) {
 // TestTallyIsBounded: a voter that votes for everything fills its own table
 // only, and cannot make others' votes be forgotten.
 func TestTallyIsBounded(t *testing.T) {
-	y := NewTally(block("0"), 0, oneEpoch("a=33 b=67"))
+	y := NewTally(block("0"), oneEpoch("a=33 b=67"))
 	y.Vote(seenVote("b", "1", -1))
 	for slot := 1; slot < 5000; slot++ {
 		y.Vote(seenVote("a", fmt.Sprint(slot), -1))

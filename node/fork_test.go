@@ -21,12 +21,25 @@ func unequal(stakes ...ledger.Lamports) func(*cluster.Options) {
 }
 
 // voteFor gives a node a vote of another one for a block, of a tower with no
-// other vote.
+// other vote and no root.
 func (c *testCluster) voteFor(from, to int, block ledger.BlockRef) {
+	c.t.Helper()
+	c.voteRoot(from, to, block, 0)
+}
+
+// voteRoot does so with a vote of a tower that has rooted a slot.
+func (c *testCluster) voteRoot(from, to int, block ledger.BlockRef, root ledger.Slot) {
+	c.t.Helper()
+	c.push(0, to, Received{From: c.nodes[from].self, Msg: c.voteOf(from, to, block, root)})
+	c.run(time.Millisecond)
+}
+
+// voteOf is that vote. Its report is the root of the node that it is for.
+func (c *testCluster) voteOf(from, to int, block ledger.BlockRef, root ledger.Slot) VoteMessage {
 	c.t.Helper()
 	executed := c.nodes[to].forks.Root()
 	v := ledger.Vote{
-		Account: pub(testKey("vote", from)), Authority: c.nodes[from].self, HasRoot: true,
+		Account: pub(testKey("vote", from)), Authority: c.nodes[from].self, HasRoot: true, Root: root,
 		BankSlot: executed.Slot, BankHash: executed.BankHash,
 		Lockouts: []ledger.Lockout{{Slot: block.Slot, Confirmations: 1}}, Block: block,
 	}
@@ -35,8 +48,7 @@ func (c *testCluster) voteFor(from, to int, block ledger.BlockRef) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.push(0, to, Received{From: v.Authority, Msg: VoteMessage{Tx: tx, Vote: v}})
-	c.run(time.Millisecond)
+	return VoteMessage{Tx: tx, Vote: v}
 }
 
 // forked is a cluster of which node 0 alone runs. It has voted for the block

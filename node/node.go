@@ -99,8 +99,10 @@ type Node struct {
 	newest   *validator.Block // newest confirmed block that is held
 	newestAt ledger.Slot      // of the own clock, when it became that
 	rooted   *validator.Block // by the tower
-	final    ledger.Slot
-	stateAt  ledger.Slot // of the last Root effect that carried a state
+	final    ledger.Slot      // highest that is finalised, on the fork of rooted
+	// othersRoot is the slot up to which others have rooted, on whatever fork.
+	othersRoot ledger.Slot
+	stateAt    ledger.Slot // of the last Root effect that carried a state
 
 	// Production.
 	pool         *proposer.Pool
@@ -208,7 +210,7 @@ func New(cfg Config) (*Node, error) {
 	n.forks = validator.NewForks(n.params, root)
 	n.choice = consensus.NewForkChoice(root.BlockRef, n.epochs)
 	n.choice.SetCandidate(root.BlockRef, true)
-	n.tally = consensus.NewTally(root.BlockRef, state.Final, n.epochs)
+	n.tally = consensus.NewTally(root.BlockRef, n.epochs)
 	n.final = state.Final
 	n.newest, n.rooted, n.certified, n.stateAt = root, root, root, root.Slot
 	if cfg.VoteAccount != (ledger.Pubkey{}) {

@@ -158,8 +158,9 @@ type WentBack struct {
 // Rooted says that a block is rooted by this node's tower.
 type Rooted struct{ Block ledger.BlockRef }
 
-// Finalized says that a block is rooted by more than two thirds of the stake.
-type Finalized struct{ Slot ledger.Slot }
+// Finalized says that a block is rooted by more than two thirds of the stake,
+// in votes counted on its fork. So are its ancestors.
+type Finalized struct{ Block ledger.BlockRef }
 
 // Equivocated says that a proof of two blocks under one key was stored.
 type Equivocated struct {

@@ -130,11 +130,9 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 			n.confirm(b)
 		}
 	}
-	if final := n.tally.Finalised(); final > n.final {
-		n.final = final
-		n.report(Finalized{Slot: final})
-		n.followFinal()
-		if final > n.newest.Slot && !n.behind {
+	if rooted := n.tally.Rooted(); rooted > n.othersRoot {
+		n.othersRoot = rooted
+		if rooted > n.newest.Slot && !n.behind {
 			n.behind, n.since = true, n.slot()
 		}
 	}
@@ -145,15 +143,54 @@ func (n *Node) countVote(v *ledger.Vote, tx ledger.Transaction) (reason string) 
 // no tower that could root anything; that of one which was down roots nothing
 // new until as many votes have come again as had expired, so a node that is
 // often down would start from an ever older root.
+//
+// A vote names the slot of its root alone. So only votes that count on the
+// fork of the newest confirmed block say that a block of it is rooted: in the
+// tally there are those for blocks of other forks, too.
 func (n *Node) followFinal() {
-	b := n.newest.Ancestor(n.final)
-	if b == nil || b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
+	final := n.newest.Ballots.Rooted()
+	if planted.Is(planted.FinalOtherFork) {
+		final = n.tally.Rooted()
+	}
+	b := n.newest.Ancestor(final)
+	if b == nil || !related(b, n.rooted) {
 		return
 	}
-	if n.isVoter && b.Slot > n.tower.Root().Slot && n.tower.Restore(b.BlockRef, placeOn(b)) != nil {
+	if b.Slot > n.final {
+		n.final = b.Slot
+		n.report(Finalized{Block: b.BlockRef})
+	}
+	if b.Slot <= n.rooted.Slot && !planted.Is(planted.RootBack) {
+		return
+	}
+	if n.isVoter && !n.settleTower(b) {
 		return // its votes are on another fork: Decide knows what they forbid
 	}
 	n.root(b)
+}
+
+// related tells whether one of two blocks is the other or its ancestor.
+func related(a, b *validator.Block) bool {
+	if a.Slot < b.Slot {
+		a, b = b, a
+	}
+	return a.Descends(b.BlockRef)
+}
+
+// settleTower fits the tower to a block of the newest confirmed one's fork that
+// is finalised. It returns false if the tower has rooted another fork. Whether
+// it has is unknown if its root is above all blocks of that fork that are here,
+// as when a node has lost its ledger, but not its tower.
+func (n *Node) settleTower(b *validator.Block) bool {
+	root := n.tower.Root()
+	switch {
+	case b.Slot > root.Slot:
+		return n.tower.Restore(b.BlockRef, placeOn(b)) == nil
+	case n.newest.Slot >= root.Slot:
+		return n.newest.Descends(root)
+	}
+	r := n.forks.Block(root)
+	return r == nil || r.Descends(b.BlockRef)
 }
 
 // confirm marks a block and its ancestors as optimistically confirmed.

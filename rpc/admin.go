@@ -240,7 +240,7 @@ type (
 		Votes      int         `json:"votes"`
 		Own        bool        `json:"own"`
 	}
-	// confirmed, rooted: a leader block.
+	// confirmed, rooted, finalized: a leader block.
 	blockRefEvent struct {
 		event
 		blockRef
@@ -275,11 +275,6 @@ type (
 		event
 		Third     ledger.Slot `json:"third"`
 		TwoThirds ledger.Slot `json:"two_thirds"`
-	}
-	// finalized: rooted by more than two thirds of the stake.
-	finalizedEvent struct {
-		event
-		Slot ledger.Slot `json:"slot"`
 	}
 	// mismatch: a voter's BankHash is not this node's.
 	mismatchEvent struct {
@@ -403,7 +398,7 @@ func eventOf(now time.Time, report any) any {
 	case node.Agreed:
 		return agreedEvent{e("agreed"), r.Third, r.TwoThirds}
 	case node.Finalized:
-		return finalizedEvent{e("finalized"), r.Slot}
+		return blockRefEvent{e("finalized"), refOf(r.Block)}
 	case node.Mismatched:
 		return mismatchEvent{e("mismatch"), r.Slot, r.Own.String(), r.Other.String(), r.Voter.String()}
 	case node.HealthChanged:

@@ -64,7 +64,7 @@ func TestAdminEvents(t *testing.T) {
 		b.userHeld(), b.recorded(), b.held(), b.confirmed(), b.computed(),
 		node.Voted{Block: b.ref, BankSlot: 1, BankHash: hash},
 		node.VoteSeen{Voter: pubkeyOf(voteAccount), Block: b.ref, Lockouts: []ledger.Lockout{{Slot: 1, Confirmations: 2}}},
-		node.Rooted{Block: b.ref}, node.Finalized{Slot: 1}, node.Agreed{Third: 1, TwoThirds: 1},
+		node.Rooted{Block: b.ref}, b.final(), node.Agreed{Third: 1, TwoThirds: 1},
 		node.Mismatched{Voter: pubkeyOf(voteAccount), Slot: 1, Own: hash, Other: ledger.Hash{2}},
 		node.WentBack{To: b.ref, Wrong: ledger.BlockRef{Slot: 2}, Own: hash, Other: ledger.Hash{2}, Try: 1},
 		node.HealthChanged{Health: node.Halted, Block: b.ref, Own: hash, Sums: consensus.Sums{With: 5, Against: 4, Total: 9}, Cause: "why"},
@@ -88,7 +88,7 @@ func TestAdminEvents(t *testing.T) {
 		`"voted",` + block + `,"bank_slot":1,"bank_hash":"` + hash.String() + `"`,
 		`"vote","voter":"` + pubkeyOf(voteAccount).String() + `",` + block + `,"root":0,"lockouts":[[1,2]]`,
 		`"rooted",` + block,
-		`"finalized","slot":1`,
+		`"finalized",` + block,
 		`"agreed","third":1,"two_thirds":1`,
 		`"mismatch","slot":1,"own":"` + hash.String() + `","other":"` + ledger.Hash{2}.String() + `","voter":"` + pubkeyOf(voteAccount).String() + `"`,
 		`"back",` + block + `,"wrong":2,"own":"` + hash.String() + `","other":"` + ledger.Hash{2}.String() + `","try":1`,
@@ -155,18 +155,18 @@ func TestAdminSlowReader(t *testing.T) {
 	a.readers[r] = struct{}{}
 	now := time.Unix(0, 7)
 	for range 5 {
-		a.Apply(now, node.Finalized{Slot: 1})
+		a.Apply(now, node.Agreed{Third: 1})
 	}
 	line := string(<-r.lines)
 	<-r.lines
-	if want := `{"t":7,"type":"finalized","slot":1}` + "\n"; line != want {
+	if want := `{"t":7,"type":"agreed","third":1,"two_thirds":0}` + "\n"; line != want {
 		t.Errorf("got %s", line)
 	}
-	a.Apply(now, node.Finalized{Slot: 2})
+	a.Apply(now, node.Agreed{Third: 2})
 	if got, want := string(<-r.lines), `{"t":7,"type":"lost","count":3}`+"\n"; got != want {
 		t.Errorf("got %s", got)
 	}
-	if got, want := string(<-r.lines), `{"t":7,"type":"finalized","slot":2}`+"\n"; got != want {
+	if got, want := string(<-r.lines), `{"t":7,"type":"agreed","third":2,"two_thirds":0}`+"\n"; got != want {
 		t.Errorf("got %s", got)
 	}
 	if a.stats.EventsLost != 3 {

@@ -46,8 +46,7 @@ const (
 	// Confirmed is confirmed and executed, with more than two thirds of the
 	// stake reporting the same BankHash.
 	Confirmed
-	// Finalized is the lower of what is finalised and what more than two
-	// thirds have executed.
+	// Finalized is finalised, and executed by more than two thirds.
 	Finalized
 )
 
@@ -69,11 +68,10 @@ type State struct {
 	// tips are the newest block at each commitment.
 	// Invariant: slots never go back, and heights only at Processed, when the
 	// cluster settles on a fork that is lower than the one executed first.
-	tips      [Finalized + 1]*block
-	head      node.Head
-	agreed    node.Agreed
-	finalized ledger.Slot
-	health    node.HealthChanged
+	tips   [Finalized + 1]*block
+	head   node.Head
+	agreed node.Agreed
+	health node.HealthChanged
 
 	userBlocks map[ledger.UserBlockRef]*userBlock
 	userOrder  []*userBlock // of userBlocks, the oldest first
@@ -93,6 +91,7 @@ type block struct {
 	height      uint64
 	lastPoH     ledger.Hash
 	confirmed   bool
+	finalised   bool
 
 	executed bool
 	view     *bank.View
@@ -126,7 +125,7 @@ type slotNews struct{ slot, parent, root ledger.Slot }
 func NewState(view *bank.View) *State {
 	b := &block{
 		ref: view.Ref(), height: view.Height(), lastPoH: view.LastPoH(),
-		confirmed: true, executed: true, live: true, view: view,
+		confirmed: true, finalised: true, executed: true, live: true, view: view,
 	}
 	return &State{
 		changed:    make(chan struct{}),
@@ -178,7 +177,9 @@ func (s *State) take(now time.Time, report any) bool {
 		s.health = r
 		return false
 	case node.Finalized:
-		s.finalized = max(s.finalized, r.Slot)
+		for b := s.blocks[r.Block]; b != nil && !b.finalised; b = s.parent(b) {
+			b.finalised = true
+		}
 		return true
 	case node.Head:
 		s.head = r
@@ -348,12 +349,11 @@ func (s *State) reaches(b *block, c Commitment) bool {
 	if c == Processed && b.live {
 		return true
 	}
-	settled := s.agreed.TwoThirds
-	if c == Finalized {
-		settled = min(settled, s.finalized)
+	if !b.confirmed || c == Finalized && !b.finalised {
+		return false
 	}
 	// What has been shown stays, even if voters change their reports.
-	return b.confirmed && b.ref.Slot <= max(settled, s.tips[max(c, Confirmed)].ref.Slot)
+	return b.ref.Slot <= max(s.agreed.TwoThirds, s.tips[max(c, Confirmed)].ref.Slot)
 }
 
 // advance moves the tips of the confirmed chain, and lets go of the views

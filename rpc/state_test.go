@@ -58,7 +58,7 @@ func TestLevels(t *testing.T) {
 	check("executed 1/3, processed", [3]ledger.Slot{1, 0, 0}, [3]ledger.Lamports{5e9, 0, 0})
 	w.apply(node.Agreed{Third: 1, TwoThirds: 1})
 	check("executed 2/3, confirmed", [3]ledger.Slot{1, 1, 0}, [3]ledger.Lamports{5e9, 5e9, 0})
-	w.apply(node.Finalized{Slot: 1})
+	w.apply(b.final())
 	check("safe, finalized", [3]ledger.Slot{1, 1, 1}, [3]ledger.Lamports{5e9, 5e9, 5e9})
 }
 
@@ -68,7 +68,7 @@ func TestExecutionBeforeConfirmation(t *testing.T) {
 	w := newWorld(t)
 	tx := transfer(faucet, alice, 5e9, 500, w.bank.Root().ID)
 	b := w.block(nil, 1, 0, tx)
-	w.apply(b.userHeld(), b.held(), b.computed(), node.Agreed{Third: 1, TwoThirds: 1}, node.Finalized{Slot: 1})
+	w.apply(b.userHeld(), b.held(), b.computed(), node.Agreed{Third: 1, TwoThirds: 1}, b.final())
 	if got := w.level(tx); got != "executed 2/3, processed" {
 		t.Errorf("before confirmation: %s", got)
 	}
@@ -161,6 +161,30 @@ func TestForksOfOneSlot(t *testing.T) {
 	}
 }
 
+// What is confirmed on another fork than a finalised block is not finalised,
+// though its slot is not above it; the block's ancestors are.
+func TestFinalisedFork(t *testing.T) {
+	w := newWorld(t)
+	lost := transfer(faucet, alice, 5e9, 500, w.bank.Root().ID)
+	kept := transfer(faucet, bob, 5e9, 501, w.bank.Root().ID)
+	a1, b2 := w.block(nil, 1, 'a', lost), w.block(nil, 2, 'b', kept)
+	b3 := w.block(b2, 3, 'b')
+	for _, m := range []*made{b2, b3, a1} {
+		w.apply(m.held(), m.computed(), m.confirmed())
+	}
+	w.apply(node.Agreed{TwoThirds: 3})
+	if got := w.slots(); got != [3]ledger.Slot{3, 3, 0} {
+		t.Errorf("before: %v", got)
+	}
+	w.apply(b3.final())
+	if got := w.slots(); got != [3]ledger.Slot{3, 3, 3} || w.level(kept) != "safe, finalized" {
+		t.Errorf("after: %v, %q", got, w.level(kept))
+	}
+	if b := w.state.blocks[a1.ref]; w.state.reaches(b, Finalized) {
+		t.Error("a block of the other fork is finalised")
+	}
+}
+
 func TestStatusOfFailure(t *testing.T) {
 	w := newWorld(t)
 	b1 := w.block(nil, 1, 0, transfer(faucet, alice, 1e9, 500, w.bank.Root().ID))
@@ -235,15 +259,15 @@ func TestConfirmedBeforeHeld(t *testing.T) {
 	w := newWorld(t)
 	b1 := w.block(nil, 1, 0)
 	b2 := w.block(b1, 2, 0)
-	w.apply(b1.confirmed(), b2.confirmed(), node.Agreed{TwoThirds: 2}, node.Finalized{Slot: 2})
+	w.apply(b1.confirmed(), b2.confirmed(), node.Agreed{TwoThirds: 2})
 	if got := w.slots(); got != [3]ledger.Slot{} {
 		t.Errorf("before execution: %v", got)
 	}
-	w.apply(b1.held(), b1.computed())
+	w.apply(b1.held(), b1.final(), b1.computed())
 	if got := w.slots(); got != [3]ledger.Slot{1, 1, 1} {
 		t.Errorf("after one: %v", got)
 	}
-	w.apply(b2.held(), b2.computed())
+	w.apply(b2.held(), b2.final(), b2.computed())
 	if got := w.slots(); got != [3]ledger.Slot{2, 2, 2} {
 		t.Errorf("after both: %v", got)
 	}

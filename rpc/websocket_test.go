@@ -100,7 +100,7 @@ func TestSignatureSubscription(t *testing.T) {
 	w.apply(node.Agreed{Third: 1, TwoThirds: 1})
 	c.expect(notification, 1, `{"err":null}`, 4)
 	c.silent()
-	w.apply(node.Finalized{Slot: 1})
+	w.apply(b.final())
 	c.expect(notification, 1, `{"err":null}`, 5)
 	c.silent()
 	if len(w.state.watches) != 0 {

@@ -151,11 +151,13 @@ func (m *made) confirmed() any { return node.Confirmed{Block: m.ref} }
 
 func (m *made) computed() any { return node.BankComputed{Result: m.result} }
 
+func (m *made) final() any { return node.Finalized{Block: m.ref} }
+
 // all reports everything up to finality.
 func (w *world) all(m *made) {
 	w.apply(
 		m.userHeld(), m.recorded(), m.held(), m.confirmed(), m.computed(),
-		node.Agreed{Third: m.ref.Slot, TwoThirds: m.ref.Slot}, node.Finalized{Slot: m.ref.Slot},
+		node.Agreed{Third: m.ref.Slot, TwoThirds: m.ref.Slot}, m.final(),
 		node.Head{Slot: m.ref.Slot, Height: m.result.Height, Confirmed: m.ref.Slot, Executed: m.ref.Slot},
 	)
 }

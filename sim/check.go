@@ -267,11 +267,11 @@ func (c *checker) report(host int, of any) error {
 	case node.BankComputed:
 		return c.computed(host, r)
 	case node.Finalized:
-		if r.Slot <= w.final {
-			return fmt.Errorf("finalised slot %d after slot %d", r.Slot, w.final)
+		if r.Block.Slot <= w.final {
+			return fmt.Errorf("finalised slot %d after slot %d", r.Block.Slot, w.final)
 		}
-		w.final = r.Slot
-		return c.votes.Finalized(r.Slot)
+		w.final = r.Block.Slot
+		return c.votes.Finalized(r.Block.Slot)
 	case node.Mismatched:
 		if !c.villains[r.Voter] {
 			return fmt.Errorf("BankHash of slot %d is %v, voter %v has %v", r.Slot, r.Own, r.Voter, r.Other)

@@ -187,7 +187,7 @@ func TestReports(t *testing.T) {
 		{"rejected", "honest leader", []told{{0, node.BlockRejected{Block: x.ref(4)}}}},
 		{"proof", "which is honest", []told{{0, node.Equivocated{}}}},
 		{"mismatch", "voter", []told{{0, node.Mismatched{}}}},
-		{"finalised without roots", "behind it", []told{{0, node.Finalized{Slot: 1}}}},
+		{"finalised without roots", "behind it", []told{{0, node.Finalized{Block: x.ref(1)}}}},
 		{"finalised falls", "after slot", []told{{0, node.Finalized{}}}},
 		{"pool", "in the pool", []told{{0, node.Head{Pool: 1 << 20}}}},
 		{"agreed", "executed by more than 1/3", []told{{0, node.Agreed{Third: 3}}}},

@@ -299,7 +299,7 @@ func (t *trace) report(of any) {
 		t.ref(r.Block)
 	case node.Finalized:
 		t.tag("finalized")
-		t.u64(uint64(r.Slot))
+		t.ref(r.Block)
 	case node.Equivocated:
 		t.tag("equivocated")
 		t.u64(uint64(r.Key))

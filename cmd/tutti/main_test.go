@@ -194,7 +194,7 @@ func (l *testLedger) block(txs ...ledger.Transaction) error {
 		node.Confirmed{Block: block.Ref},
 		node.BankComputed{Result: result},
 		node.Agreed{Third: slot, TwoThirds: slot},
-		node.Finalized{Slot: slot},
+		node.Finalized{Block: block.Ref},
 	} {
 		l.server.State.Apply(time.Now(), report)
 	}

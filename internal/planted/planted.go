@@ -105,6 +105,8 @@ const (
 	LanesLost Bug = "node-lanes-lost"
 	// A block that is no newer can become the root.
 	RootBack Bug = "node-root-back"
+	// Votes for other forks count when a block becomes finalised.
+	FinalOtherFork Bug = "node-final-other-fork"
 	// A block begins one tick early.
 	TickEarly Bug = "node-tick-early"
 	// A map's order decides in which order UserBlocks are named.

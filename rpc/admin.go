@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"runtime/metrics"
 	"sync"
 	"time"
 
@@ -100,6 +101,8 @@ type Stats struct {
 	Health     string `json:"health"`
 	WentBack   uint64 `json:"went_back"`
 	EventsLost uint64 `json:"events_lost"`
+	// HeapLive is what the newest garbage collection has left, in bytes.
+	HeapLive uint64 `json:"heap_live_bytes"`
 	// Network is the endpoint's, by counter.
 	Network map[string]uint64 `json:"network,omitempty"`
 }
@@ -535,10 +538,17 @@ func (a *Admin) serveStats(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	stats := a.stats
 	stats.Network = network
+	stats.HeapLive = heapLive()
 	body := appendLine(stats)
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body)
+}
+
+func heapLive() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 func (a *Admin) serveEvents(w http.ResponseWriter, r *http.Request) {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -187,9 +188,11 @@ type run struct {
 	network *network // nil if the validators share this process'
 	admins  []*load.Admin
 	display *display
-	failed  chan error // validators that ended by themselves
-	memory  *memory    // from when the load begins
-	ended   []error    // what came through failed, and what faults led to
+	failed  chan error      // validators that ended by themselves
+	memory  *memory         // the validators' own, from when the load begins
+	heap    *memory         // what of it is in use
+	live    []atomic.Uint64 // newest of it, in bytes, by validator
+	ended   []error         // what came through failed, and what faults led to
 	started start
 	group   errgroup.Group
 
@@ -371,7 +374,9 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 
 	start := time.Now()
 	cpu, sent := r.cpu(), r.sent(ctx)
-	r.memory = newMemory(len(r.nodes), start)
+	r.memory, r.heap = newMemory(len(r.nodes), start), newMemory(len(r.nodes), start)
+	r.live = make([]atomic.Uint64, len(r.nodes))
+	group.Go(func() error { return r.watchHeaps(loading) })
 	r.mu.Lock()
 	r.tracker.Begin(r.slotAt(start) + 1)
 	r.mu.Unlock()
@@ -419,8 +424,10 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 			live := r.tracker.Live()
 			r.mu.Unlock()
 			r.display.line(live)
-			if r.memory.take(time.Now(), r.ownMemory()) {
-				r.display.say("%v", r.memory)
+			now := time.Now()
+			r.heap.take(now, r.liveHeaps())
+			if r.memory.take(now, r.ownMemory()) {
+				r.display.say("%s", minuteOver(r.memory, r.heap))
 			}
 		}
 	}
@@ -552,6 +559,28 @@ func (r *run) ownMemory() []uint64 {
 	return own
 }
 
+// heapTime is how long lies between two questions for the live heap.
+const heapTime = time.Second
+
+// watchHeaps asks the validators for their live heaps until ctx is done.
+func (r *run) watchHeaps(ctx context.Context) error {
+	for load.Sleep(ctx, heapTime) {
+		for i, a := range r.admins {
+			stats, _ := a.Stats(ctx) // of one that is down it is 0
+			r.live[i].Store(stats.HeapLive)
+		}
+	}
+	return nil
+}
+
+func (r *run) liveHeaps() []uint64 {
+	live := make([]uint64, len(r.live))
+	for i := range r.live {
+		live[i] = r.live[i].Load()
+	}
+	return live
+}
+
 // summary puts together what the tracker and the validators counted.
 func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 	r.mu.Lock()
@@ -568,12 +597,15 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 		s.RSSMax = max(s.RSSMax, float64(rss)/(1<<20))
 	}
 	s.StartSeconds, s.StartCPU = r.started.took.Seconds(), r.started.cpu.Seconds()
-	s.MemoryByMinute = map[string][]float64{}
-	for i, minutes := range r.memory.minutes {
-		s.MemoryByMinute[nodeName(i)] = minutes
+	s.MemoryByMinute, s.HeapByMinute = map[string][]float64{}, map[string][]float64{}
+	for i := range r.nodes {
+		s.MemoryByMinute[nodeName(i)], s.HeapByMinute[nodeName(i)] = r.memory.minutes[i], r.heap.minutes[i]
 	}
 	if slope, ok := r.memory.slope(); ok {
 		s.MemorySlope = &slope
+	}
+	if slope, ok := r.heap.slope(); ok {
+		s.HeapSlope = &slope
 	}
 	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
 		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)

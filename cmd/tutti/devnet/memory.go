@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// memory follows the memory of validators, minute by minute.
+// memory follows a size of validators, minute by minute.
 type memory struct {
 	began  time.Time
 	sums   []float64 // MiB, of the samples of the running minute, by validator
@@ -40,13 +40,14 @@ func (m *memory) take(now time.Time, own []uint64) bool {
 	return true
 }
 
-// String shows the minute that was over last.
-func (m *memory) String() string {
-	last := len(m.minutes[0]) - 1
+// minuteOver shows the minute that was over last: the validators' own memory,
+// and what of it is in use.
+func minuteOver(own, heap *memory) string {
+	last := len(own.minutes[0]) - 1
 	var b strings.Builder
 	fmt.Fprintf(&b, "memory in minute %d:", last+1)
-	for i := range m.minutes {
-		fmt.Fprintf(&b, " %s %.0f MiB", nodeName(i), m.minutes[i][last])
+	for i := range own.minutes {
+		fmt.Fprintf(&b, " %s %.0f MiB, %.0f live", nodeName(i), own.minutes[i][last], heap.minutes[i][last])
 	}
 	return b.String()
 }

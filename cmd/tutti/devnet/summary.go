@@ -57,6 +57,11 @@ type Summary struct {
 	// an hour; nil for runs that are too short to tell.
 	MemoryByMinute map[string][]float64 `json:"memory_mib_by_minute"`
 	MemorySlope    *float64             `json:"memory_slope_percent_per_hour"`
+	// HeapByMinute and HeapSlope are the same of what is in use: what each
+	// garbage collection leaves. The rest of the memory is garbage, or kept for
+	// the next of it.
+	HeapByMinute map[string][]float64 `json:"live_heap_mib_by_minute"`
+	HeapSlope    *float64             `json:"live_heap_slope_percent_per_hour"`
 }
 
 // Egress counts what a node sent of its own UserBlocks: the shreds that they
@@ -151,8 +156,8 @@ func (s *Summary) print(w io.Writer) {
 	}
 	row("shreds", "%d sets recovered, %d shreds repaired", s.RecoveredSets, s.RepairedShreds)
 	row("resources", "%.0f µs CPU per transaction, %.2f cores, at most %.0f MiB a node", s.CPUPerTx, s.Cores, s.RSSMax)
-	if s.MemorySlope != nil {
-		row("memory", "grows by %.1f %% an hour after warm-up", *s.MemorySlope)
+	if s.MemorySlope != nil && s.HeapSlope != nil {
+		row("memory", "grows by %.1f %% an hour after warm-up, what is in use by %.1f %%", *s.MemorySlope, *s.HeapSlope)
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"tutti/cluster"
-	"tutti/ledger"
-
 	"tutti/cmd/tutti/load"
+	"tutti/invariant"
+	"tutti/ledger"
 )
 
 // Bounds of what a devnet may do while nodes fail.
@@ -25,28 +25,36 @@ const (
 )
 
 // audit checks what all nodes say, across their restarts, against each other
-// and against all that was said before. It has a copy of its own of every
-// vote, confirmation and BankHash, and asks no node for its opinion.
+// and against all that was said before. Package invariant has a copy of its
+// own of every vote; the audit asks no node for its opinion.
 type audit struct {
 	genesis  *cluster.Genesis
 	schedule *cluster.Schedule
-	votes    votes
+	// ledger has the leader blocks that some node has held, by their parents;
+	// orphans those whose parents are not known yet, by these.
+	ledger  *invariant.Ledger
+	orphans map[ledger.BlockRef][]ledger.BlockRef
+	heard   *invariant.Heard
 	// confirmed has the blocks that some node called confirmed, by slot;
 	// chain those of them that were found to lie on one fork, oldest first.
-	confirmed map[ledger.Slot]blockRef
-	unlinked  []blockRef
-	chain     []blockRef
-	hashes    map[blockRef]string
-	executed  []blockRef    // newest, by node
-	roots     []ledger.Slot // newest, by node
-	top       ledger.Slot
-	lost      uint64 // events that were not read
+	confirmed map[ledger.Slot]ledger.BlockRef
+	unlinked  []ledger.BlockRef
+	chain     []*invariant.Block
+	// unrooted are blocks that some node has rooted and that are not known yet.
+	unrooted      []ledger.BlockRef
+	agreed, fixed invariant.Chain // confirmed, rooted
+	hashes        map[ledger.BlockRef]string
+	executed      []ledger.BlockRef // newest, by node
+	roots         []ledger.Slot     // newest, by node
+	final         ledger.Slot
+	top           ledger.Slot
+	lost          uint64 // events that were not read
 
 	// promised are transactions that were called confirmed. Those up to
 	// concludedAt must be in every ledger, at or below the block concluded.
 	promised    []promise
 	concludedAt int64
-	concluded   blockRef
+	concluded   ledger.BlockRef
 
 	// down are the nodes that are, and those that are up again and have not
 	// voted yet. stuck is set from the moment at which too few nodes are up
@@ -61,8 +69,8 @@ type audit struct {
 	longest time.Duration
 
 	// violations are of what must hold on any machine; slow says when the
-	// cluster did too little in its time.
-	violations, slow []string
+	// cluster did too little in its time, unchecked what could not be checked.
+	violations, slow, unchecked []string
 	// contradictions counts the violations that are votes against votes.
 	contradictions int
 }
@@ -71,11 +79,12 @@ type audit struct {
 const violationsMax = 100
 
 func newAudit(g *cluster.Genesis) *audit {
+	l := invariant.New(g, ledger.Hash{}) // results are not executed here
 	return &audit{
 		genesis: g, schedule: cluster.NewSchedule(g),
-		votes:     votes{blocks: tree{}, voters: map[string][]*vote{}},
-		confirmed: map[ledger.Slot]blockRef{}, hashes: map[blockRef]string{},
-		executed: make([]blockRef, len(g.Validators)), roots: make([]ledger.Slot, len(g.Validators)),
+		ledger: l, heard: invariant.NewHeard(l), orphans: map[ledger.BlockRef][]ledger.BlockRef{},
+		confirmed: map[ledger.Slot]ledger.BlockRef{}, hashes: map[ledger.BlockRef]string{},
+		executed: make([]ledger.BlockRef, len(g.Validators)), roots: make([]ledger.Slot, len(g.Validators)),
 		down: make([]bool, len(g.Validators)), severed: map[int]ledger.Slot{},
 	}
 }
@@ -87,23 +96,42 @@ func (a *audit) violated(format string, args ...any) {
 	}
 }
 
+// contradicted notes votes against votes.
+func (a *audit) contradicted(err error) {
+	a.contradictions++
+	a.violated("vote account %v", err)
+}
+
 // take takes in an event of a node.
 func (a *audit) take(node int, e *load.Event) {
-	ref := blockRef{e.Slot, e.ID}
+	ref := ledger.BlockRef{Slot: e.Slot}
+	switch e.Type {
+	case "block", "vote", "confirmed", "executed", "rooted":
+		id, err := ledger.ParseHash(e.ID)
+		if err != nil {
+			a.violated("%s speaks of block %q of slot %d", nodeName(node), e.ID, e.Slot)
+			return
+		}
+		ref.ID = id
+	}
 	switch e.Type {
 	case "block":
-		a.votes.blocks[ref] = blockRef{e.ParentSlot, e.Parent}
+		parent, err := ledger.ParseHash(e.Parent)
+		if err == nil {
+			err = a.link(ref, ledger.BlockRef{Slot: e.ParentSlot, ID: parent})
+		}
+		if err != nil {
+			a.violated("%s: %v", nodeName(node), err)
+		}
 	case "vote":
-		x := &vote{block: ref, root: e.Root}
-		for _, l := range e.Lockouts {
-			x.lockouts = append(x.lockouts, ledger.Lockout{Slot: ledger.Slot(l[0]), Confirmations: uint8(l[1])})
-		}
-		if err := a.votes.take(e.Voter, x); err != nil {
-			a.contradictions++
-			a.violated("%v", err)
-		}
+		a.vote(e, ref)
 	case "confirmed":
 		a.confirm(node, ref, e.T)
+	case "finalized":
+		if e.Slot > a.final {
+			a.final = e.Slot
+			a.heard.Finalized(e.Slot)
+		}
 	case "executed":
 		if other, ok := a.hashes[ref]; ok && other != e.BankHash {
 			a.violated("BankHash of %v is %.8s for %s, and was %.8s", ref, e.BankHash, nodeName(node), other)
@@ -112,6 +140,7 @@ func (a *audit) take(node int, e *load.Event) {
 		a.executed[node] = ref
 	case "rooted":
 		a.roots[node] = max(a.roots[node], e.Slot)
+		a.unrooted = append(a.unrooted, ref)
 	case "mismatch":
 		a.violated("%s has another BankHash of slot %d than %.8s, who says %.8s", nodeName(node), e.Slot, e.Voter, e.Other)
 	case "equivocated":
@@ -123,26 +152,63 @@ func (a *audit) take(node int, e *load.Event) {
 	}
 }
 
+// link takes in a leader block, and those that wait for it.
+func (a *audit) link(ref, parent ledger.BlockRef) error {
+	if _, err := a.ledger.Block(parent); err != nil {
+		if !slices.Contains(a.orphans[parent], ref) {
+			a.orphans[parent] = append(a.orphans[parent], ref)
+		}
+		return nil
+	}
+	if err := a.ledger.Link(ref, parent); err != nil {
+		return err
+	}
+	children := a.orphans[ref]
+	delete(a.orphans, ref)
+	for _, child := range children {
+		if err := a.link(child, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vote takes in a vote.
+func (a *audit) vote(e *load.Event, ref ledger.BlockRef) {
+	account, err := ledger.ParsePubkey(e.Voter)
+	if err != nil || len(e.Lockouts) == 0 {
+		a.violated("vote of %q with %d lockouts", e.Voter, len(e.Lockouts))
+		return
+	}
+	v := ledger.Vote{Account: account, HasRoot: true, Root: e.Root, Block: ref}
+	for _, l := range e.Lockouts {
+		v.Lockouts = append(v.Lockouts, ledger.Lockout{Slot: ledger.Slot(l[0]), Confirmations: uint8(l[1])})
+	}
+	if err := a.heard.Take(&v); err != nil {
+		a.contradicted(err)
+	}
+}
+
 // confirm takes in that a node calls a block confirmed.
-func (a *audit) confirm(node int, b blockRef, at int64) {
-	if limit, ok := a.severed[node]; ok && b.slot > limit {
+func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
+	if limit, ok := a.severed[node]; ok && b.Slot > limit {
 		a.violated("%s calls %v confirmed while it is cut off", nodeName(node), b)
 	}
-	if old, ok := a.confirmed[b.slot]; ok {
+	if old, ok := a.confirmed[b.Slot]; ok {
 		if old != b {
 			a.violated("%s calls %v confirmed, and %v was", nodeName(node), b, old)
 		}
 		return
 	}
-	a.confirmed[b.slot] = b
+	a.confirmed[b.Slot] = b
 	a.unlinked = append(a.unlinked, b)
-	if a.halted > 0 && b.slot > a.halted {
+	if a.halted > 0 && b.Slot > a.halted {
 		a.violated("%s calls %v confirmed while too few nodes are up to vote for it", nodeName(node), b)
 	}
-	if b.slot <= a.top {
+	if b.Slot <= a.top {
 		return
 	}
-	a.top = b.slot
+	a.top = b.Slot
 	if a.since != 0 && !a.stuck {
 		gap := time.Duration(at - a.since)
 		a.longest = max(a.longest, gap)
@@ -209,14 +275,22 @@ func (a *audit) sever(nodes []int, at int64) {
 	}
 }
 
+// lastVote returns the slot of an account's newest vote.
+func (a *audit) lastVote(account ledger.Pubkey) ledger.Slot {
+	for b := range a.heard.Of(account) {
+		return b.Slot
+	}
+	return 0
+}
+
 // agrees tells whether an account has voted for a confirmed block above a
 // slot.
-func (a *audit) agrees(account string, slot ledger.Slot) bool {
-	for _, v := range slices.Backward(a.votes.voters[account]) {
-		if v.block.slot <= slot {
+func (a *audit) agrees(account ledger.Pubkey, slot ledger.Slot) bool {
+	for b := range a.heard.Of(account) {
+		if b.Slot <= slot {
 			break
 		}
-		if a.confirmed[v.block.slot] == v.block {
+		if a.confirmed[b.Slot] == b {
 			return true
 		}
 	}
@@ -247,37 +321,61 @@ func (a *audit) share(from, to int64) (confirmed, slots int) {
 }
 
 // settle checks what needs blocks that may come after what names them: that
-// all confirmed blocks lie on one fork, and that no vote leaves a fork too
-// early. It returns how much cannot be checked yet.
+// all confirmed blocks lie on one fork, and the roots as well, and that no
+// vote leaves a fork too early. It returns how much cannot be checked yet.
 func (a *audit) settle() (open int) {
-	slices.SortFunc(a.unlinked, func(x, y blockRef) int { return cmp.Compare(x.slot, y.slot) })
-	a.unlinked = slices.DeleteFunc(a.unlinked, a.link)
-	unplaced, errs := a.votes.place()
-	for _, err := range errs {
-		a.contradictions++
-		a.violated("%v", err)
-	}
-	return unplaced + len(a.unlinked)
-}
-
-// link puts a confirmed block into the chain. It tells whether it could be
-// done: the blocks between must be known.
-func (a *audit) link(b blockRef) bool {
-	i, _ := slices.BinarySearchFunc(a.chain, b.slot, func(x blockRef, slot ledger.Slot) int { return cmp.Compare(x.slot, slot) })
-	for _, pair := range [][]blockRef{append(slices.Clone(a.chain[max(i-1, 0):i]), b), append([]blockRef{b}, a.chain[i:min(i+1, len(a.chain))]...)} {
-		if len(pair) < 2 {
-			continue
-		}
-		at, known := a.votes.blocks.at(pair[1], pair[0].slot)
-		if !known {
+	bySlot := func(x, y ledger.BlockRef) int { return cmp.Compare(x.Slot, y.Slot) }
+	slices.SortStableFunc(a.unlinked, bySlot)
+	a.unlinked = slices.DeleteFunc(a.unlinked, func(ref ledger.BlockRef) bool {
+		b, err := a.ledger.Block(ref)
+		if err != nil {
 			return false
 		}
-		if at != pair[0] {
-			a.violated("%v and %v are both confirmed, on two forks", pair[0], pair[1])
+		if other := a.agreed.Add(b); other != nil {
+			a.violated("%v and %v are both confirmed, on two forks", other.Ref, ref)
+		}
+		a.heard.Confirmed(b)
+		i, _ := slices.BinarySearchFunc(a.chain, b.Ref.Slot, func(x *invariant.Block, slot ledger.Slot) int { return cmp.Compare(x.Ref.Slot, slot) })
+		a.chain = slices.Insert(a.chain, i, b)
+		return true
+	})
+	slices.SortStableFunc(a.unrooted, bySlot)
+	a.unrooted = slices.DeleteFunc(slices.Compact(a.unrooted), func(ref ledger.BlockRef) bool {
+		b, err := a.ledger.Block(ref)
+		if err != nil {
+			return false
+		}
+		if other := a.fixed.Add(b); other != nil {
+			a.violated("%v and %v are both roots, on two forks", other.Ref, ref)
+		}
+		if tip := a.agreed.Tip(); tip != nil && !tip.Descends(b) && !b.Descends(tip) {
+			a.violated("%v is a root, and %v is confirmed on another fork", ref, tip.Ref)
+		}
+		return true
+	})
+	unplaced, errs := a.heard.Settle()
+	for _, err := range errs {
+		a.contradicted(err)
+	}
+	return unplaced + len(a.unlinked) + len(a.unrooted)
+}
+
+// finish says what was not proven by all that was read, and what could not be
+// checked.
+func (a *audit) finish() {
+	if open := a.settle(); open > 0 {
+		a.unchecked = append(a.unchecked, fmt.Sprintf("%d votes, roots or confirmed blocks could not be compared, because blocks between are not known", open))
+	}
+	if a.lost > 0 {
+		a.unchecked = append(a.unchecked, fmt.Sprintf("%d events of nodes were lost", a.lost))
+	}
+	for _, err := range a.heard.Unproven() {
+		if len(a.unchecked) > 0 {
+			a.unchecked = append(a.unchecked, fmt.Sprintf("by the votes that were read: %v", err))
+		} else {
+			a.violated("by the votes that were read: %v", err)
 		}
 	}
-	a.chain = slices.Insert(a.chain, i, b)
-	return true
 }
 
 // kept tells whether every node has executed the newest block of the chain up
@@ -287,22 +385,22 @@ func (a *audit) kept(slot ledger.Slot) (missing string) {
 	if !ok {
 		return "no block is confirmed"
 	}
-	for node, e := range a.executed {
-		if at, known := a.votes.blocks.at(e, b.slot); !known || at != b {
-			return fmt.Sprintf("%s has executed %v, which does not follow the confirmed %v", nodeName(node), e, b)
+	for node, ref := range a.executed {
+		if e, err := a.ledger.Block(ref); err != nil || !e.Descends(b) {
+			return fmt.Sprintf("%s has executed %v, which does not follow the confirmed %v", nodeName(node), ref, b.Ref)
 		}
 	}
 	return ""
 }
 
 // newest returns the newest block of the chain up to a slot.
-func (a *audit) newest(slot ledger.Slot) (b blockRef, ok bool) {
+func (a *audit) newest(slot ledger.Slot) (b *invariant.Block, ok bool) {
 	for _, b := range slices.Backward(a.chain) {
-		if b.slot <= slot {
+		if b.Ref.Slot <= slot {
 			return b, true
 		}
 	}
-	return blockRef{}, false
+	return nil, false
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

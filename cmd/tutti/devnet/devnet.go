@@ -168,6 +168,11 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	}
 	if o.Faults != nil {
 		r.audit = newAudit(f.genesis)
+		for i := range nodes {
+			if err := r.readBlocks(i); err != nil {
+				return fmt.Errorf("ledger of %s: %w", nodeName(i), err)
+			}
+		}
 		r.tracker.Concluded = r.audit.conclude
 		if o.Faults.Slow > 0 {
 			r.lag = newLagRun(len(nodes))
@@ -197,10 +202,10 @@ type run struct {
 	group   errgroup.Group
 
 	mu      sync.Mutex
-	tracker *load.Tracker                  // under mu
-	audit   *audit                         // under mu; nil if there are no faults
-	lag     *lagRun                        // under mu; nil if no executor is slow
-	said    struct{ violations, slow int } // under mu: of the audit, those that were shown
+	tracker *load.Tracker                             // under mu
+	audit   *audit                                    // under mu; nil if there are no faults
+	lag     *lagRun                                   // under mu; nil if no executor is slow
+	said    struct{ violations, slow, unchecked int } // under mu: of the audit, those that were shown
 }
 
 func (r *run) run(ctx context.Context) (err error) {
@@ -247,6 +252,7 @@ func (r *run) run(ctx context.Context) (err error) {
 			r.concludeLag()
 		}
 		r.verifyLedgers(ctx)
+		r.finishAudit(ctx)
 		r.ended = append(r.ended, r.verdict())
 	}
 	r.display.say("")

@@ -146,7 +146,7 @@ func (r *run) faulty(ctx context.Context) error {
 		r.display.say("Slots confirmed while one node is down: %d of %d", confirmed, slots)
 	}
 	r.display.say("Longest time without a confirmed block: %v", round(a.longest))
-	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.votes.count(), len(a.hashes), a.lost)
+	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.heard.Count(), len(a.hashes), a.lost)
 	return nil
 }
 
@@ -160,9 +160,9 @@ func (r *run) verdict() error {
 	switch control := r.options.Faults.Control; {
 	case control && a.contradictions == 0:
 		return errors.New("nodes voted that had lost their towers, and no vote was found to contradict another")
-	case !control && len(a.violations)+len(a.slow) > 0:
-		return fmt.Errorf("%d checks failed, and %d times the cluster was too slow; the first: %s",
-			len(a.violations), len(a.slow), slices.Concat(a.violations, a.slow)[0])
+	case !control && len(a.violations)+len(a.slow)+len(a.unchecked) > 0:
+		return fmt.Errorf("%d checks failed, %d could not be made, and %d times the cluster was too slow; the first: %s",
+			len(a.violations), len(a.unchecked), len(a.slow), slices.Concat(a.violations, a.unchecked, a.slow)[0])
 	}
 	return nil
 }
@@ -227,8 +227,8 @@ func (r *run) bear(ctx context.Context, x *fault, number string) (confirmed, slo
 func (r *run) recover(ctx context.Context, x *fault, slot ledger.Slot) (took string, err error) {
 	start := time.Now()
 	for _, i := range x.nodes {
-		account := r.folder.genesis.Validators[i].VoteAccount.String()
-		if !r.await(ctx, recoverTime, func() bool { return r.audit.votes.last(account) > slot }) && ctx.Err() == nil {
+		account := r.folder.genesis.Validators[i].VoteAccount
+		if !r.await(ctx, recoverTime, func() bool { return r.audit.lastVote(account) > slot }) && ctx.Err() == nil {
 			return "", fmt.Errorf("%s does not vote within %v after its %s: see %s", r.nodes[i].name, recoverTime, x.name, r.folder.node(i, logFile))
 		}
 	}
@@ -254,7 +254,7 @@ func (r *run) rejoin(ctx context.Context, x *fault, slot ledger.Slot) (took stri
 		missing = nil
 		voted, rooted := true, true
 		for _, i := range x.nodes {
-			if !r.audit.agrees(r.folder.genesis.Validators[i].VoteAccount.String(), now) {
+			if !r.audit.agrees(r.folder.genesis.Validators[i].VoteAccount, now) {
 				voted, missing = false, append(missing, r.nodes[i].name)
 			}
 			rooted = rooted && r.audit.roots[i] > slot
@@ -377,7 +377,9 @@ func (r *run) conclude(ctx context.Context) {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.audit.concluded, _ = r.audit.newest(top)
+	if b, ok := r.audit.newest(top); ok {
+		r.audit.concluded = b.Ref
+	}
 	if why := r.audit.kept(top); !kept && why != "" && ctx.Err() == nil {
 		r.audit.violated("%s", why)
 	}
@@ -391,5 +393,8 @@ func (r *run) sayViolations() {
 	for _, v := range r.audit.slow[r.said.slow:] {
 		r.display.say("Slow: %s", v)
 	}
-	r.said.violations, r.said.slow = len(r.audit.violations), len(r.audit.slow)
+	for _, v := range r.audit.unchecked[r.said.unchecked:] {
+		r.display.say("Not checked: %s", v)
+	}
+	r.said.violations, r.said.slow, r.said.unchecked = len(r.audit.violations), len(r.audit.slow), len(r.audit.unchecked)
 }

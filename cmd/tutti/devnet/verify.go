@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -56,19 +57,19 @@ func (r *run) verifyLedgers(ctx context.Context) {
 	}
 	if len(a.violations) == before {
 		r.display.say("Ledgers: %d, executed again in %v; each has all confirmed blocks up to slot %d, and the %d transactions called confirmed before",
-			len(r.nodes), round(time.Since(start)), a.concluded.slot, a.promises())
+			len(r.nodes), round(time.Since(start)), a.concluded.Slot, a.promises())
 	}
 }
 
 // replayed is what the replay of a stored block found.
 type replayed struct {
-	parent   blockRef
+	parent   ledger.BlockRef
 	bankHash string
 	txs      []load.TxID // processed
 }
 
 // replay executes a validator's ledger again.
-func (r *run) replay(i int) (blocks map[blockRef]replayed, err error) {
+func (r *run) replay(i int) (blocks map[ledger.BlockRef]replayed, err error) {
 	s, err := store.OpenReadOnly(r.folder.node(i))
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
@@ -78,31 +79,30 @@ func (r *run) replay(i int) (blocks map[blockRef]replayed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	blocks = map[blockRef]replayed{}
+	blocks = map[ledger.BlockRef]replayed{}
 	again.OnExecuted = func(x *bank.Result) {
-		b := replayed{parent: refOf(x.Parent), bankHash: x.BankHash.String()}
+		b := replayed{parent: x.Parent, bankHash: x.BankHash.String()}
 		for k := range x.Receipts {
 			if x.Receipts[k].Outcome.Processed() {
 				b.txs = append(b.txs, load.IDOf(x.Receipts[k].Signature[:]))
 			}
 		}
-		blocks[refOf(x.Ref)] = b
+		blocks[x.Ref] = b
 	}
 	return blocks, again.Store(s)
 }
 
-func refOf(b ledger.BlockRef) blockRef { return blockRef{b.Slot, b.ID.String()} }
-
 // holds checks a replayed ledger against all that was called confirmed before
 // the end.
-func (a *audit) holds(blocks map[blockRef]replayed) error {
+func (a *audit) holds(blocks map[ledger.BlockRef]replayed) error {
 	done := map[load.TxID]bool{}
 	at := a.concluded
-	for _, b := range slices.Backward(a.chain) {
-		if b.slot > a.concluded.slot {
+	for _, x := range slices.Backward(a.chain) {
+		b := x.Ref
+		if b.Slot > a.concluded.Slot {
 			continue
 		}
-		for at.slot > b.slot {
+		for at.Slot > b.Slot {
 			x, ok := blocks[at]
 			if !ok {
 				return fmt.Errorf("%v is not there", at)
@@ -120,7 +120,7 @@ func (a *audit) holds(blocks map[blockRef]replayed) error {
 			return fmt.Errorf("%v has BankHash %.8s, and nodes said %.8s", b, x.bankHash, a.hashes[b])
 		}
 	}
-	for x := blocks[at]; at.slot > 0; x = blocks[at] {
+	for x := blocks[at]; at.Slot > 0; x = blocks[at] {
 		for _, tx := range x.txs {
 			done[tx] = true
 		}
@@ -142,4 +142,52 @@ func (a *audit) promises() (n int) {
 		}
 	}
 	return n
+}
+
+// readBlocks takes in the leader blocks that a validator has stored: those of
+// earlier runs, and those of which no event was read. The validator is not
+// running.
+func (r *run) readBlocks(i int) (err error) {
+	s, err := store.OpenReadOnly(r.folder.node(i))
+	if errors.Is(err, store.ErrNoLedger) {
+		return nil // it has not run yet
+	}
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for e, err := range s.Entries(0, math.MaxUint64) {
+		if err != nil {
+			return fmt.Errorf("slot %d: %w", e.Slot, err)
+		}
+		if e.Kind != store.KindBlock || e.Key.IsUser() {
+			continue
+		}
+		b, err := e.Block()
+		if err != nil {
+			return fmt.Errorf("slot %d: %w", e.Slot, err)
+		}
+		if err := r.audit.link(ledger.BlockRef{Slot: e.Slot, ID: b.ID}, b.Parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishAudit judges what was open, once the validators have stopped, with
+// all blocks that they have stored.
+func (r *run) finishAudit(ctx context.Context) {
+	if ctx.Err() != nil {
+		return // asked to stop
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.audit.settle() > 0 {
+		for i, v := range r.nodes {
+			if err := r.readBlocks(i); err != nil {
+				r.audit.violated("ledger of %s: %v", v.name, err)
+			}
+		}
+	}
+	r.audit.finish()
 }

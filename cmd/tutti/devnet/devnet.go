@@ -76,9 +76,12 @@ const (
 )
 
 const (
-	joinTime  = time.Minute
-	pollTime  = 100 * time.Millisecond
-	drainTime = 10 * time.Second
+	joinTime = time.Minute
+	// joinFactor is by how much a machine may be too busy to read accounts in
+	// their time.
+	joinFactor = 5
+	pollTime   = 100 * time.Millisecond
+	drainTime  = 10 * time.Second
 	// drainTimeShort is for a run that is interrupted.
 	drainTimeShort = 2 * time.Second
 	// startTime bounds how long the load waits for the first confirmed block.
@@ -311,7 +314,7 @@ type start struct{ took, cpu time.Duration }
 
 // join waits until every validator knows all others.
 func (r *run) join(ctx context.Context) error {
-	within := joinTime + accountsTime(r.options.Accounts)
+	within := joinTime + joinFactor*accountsTime(r.options.Accounts)
 	deadline := time.Now().Add(within)
 	for {
 		missing := ""

@@ -47,7 +47,7 @@ var (
 
 var localCosts = []column{
 	{"CPU of all, µs a transfer", 0, true, true, func(r *Row) float64 { return r.Local.CPUPerTx }},
-	{"of that, above idle", 0, true, true, func(r *Row) float64 {
+	{"above idle, µs a transfer", 0, true, true, func(r *Row) float64 {
 		return r.Local.CPUPerTx * max(0, 1-r.Local.IdleCores/max(r.Local.Cores, r.Local.IdleCores, 1e-9))
 	}},
 	{"CPU of all, cores", 2, true, false, func(r *Row) float64 { return r.Local.Cores }},
@@ -57,6 +57,13 @@ var localCosts = []column{
 	}},
 	{"memory of one at most, MiB", 0, true, true, func(r *Row) float64 { return r.Local.RSSMax }},
 	{"skipped slots %", 1, false, false, func(r *Row) float64 { return percent(r.Local.SkippedSlots, r.Local.Slots) }},
+	{"UserBlocks too late %", 1, false, false, func(r *Row) float64 {
+		all := r.Local.UserBlocksMissed
+		for _, n := range r.Local.UserBlocksRecorded {
+			all += n
+		}
+		return percent(r.Local.UserBlocksMissed, all)
+	}},
 	{"BankHash mismatches", 0, false, false, func(r *Row) float64 { return float64(r.Local.BankHashMismatches) }},
 }
 
@@ -93,6 +100,9 @@ var worldCosts = []column{
 	{"most sent by one, kB/s", 0, true, true, func(r *Row) float64 { return float64(r.World.BytesMax) / 1000 / r.World.Seconds }},
 	{"one receives, kB/s", 0, true, true, func(r *Row) float64 { return eachSecond(r, r.World.Received) / 1000 }},
 	{"most received by one, kB/s", 0, true, true, func(r *Row) float64 { return float64(r.World.ReceiveMax) / 1000 / r.World.Seconds }},
+	{"sent by all, kB a transfer", 1, true, true, func(r *Row) float64 {
+		return float64(r.World.Bytes) / 1000 / r.World.Seconds / float64(r.Offered)
+	}},
 	{"one sends, messages/s", 0, true, true, func(r *Row) float64 { return eachSecond(r, r.World.Messages) }},
 	{"skipped slots %", 1, false, false, func(r *Row) float64 { return percent(r.World.Skipped, r.World.Slots) }},
 	{"simulation, CPU s a second", 1, true, true, func(r *Row) float64 { return r.World.CPU / r.World.Seconds }},
@@ -127,7 +137,7 @@ func percent[N int | uint64](part, whole N) float64 {
 
 // stageShareMin is the share of a row's processor time from which on a stage
 // has a column of its own.
-const stageShareMin = 0.03
+const stageShareMin = 0.05
 
 // stageColumns say where the processor time of devnets goes, the stage that is
 // dearest in the first row first.

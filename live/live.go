@@ -168,6 +168,11 @@ func (l *Live) open() error {
 	if err != nil {
 		return err
 	}
+	root := l.executor.bank.Root().Slot
+	evidence, err := l.store.Evidence(root - min(root, replaySlack))
+	if err != nil {
+		return err
+	}
 	address := cfg.Advertise
 	if address == "" {
 		address = l.endpoint.Addr().String()
@@ -179,11 +184,13 @@ func (l *Live) open() error {
 			Genesis:  genesis, ShredVersion: cfg.Genesis.ShredVersion(),
 			Addr: address, TPU: address, RPC: cfg.RPC, PubSub: cfg.PubSub, Software: cfg.Software,
 		},
-		Rand:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Recovered: node.Recovered{Tower: l.store.Tower(), Begun: l.store.Begun(), Halt: halt, Restarts: restarts, State: state},
-		Restart:   cfg.Restart,
-		Bank:      l.executor.view(),
-		Now:       time.Now(),
+		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Recovered: node.Recovered{
+			Tower: l.store.Tower(), Begun: l.store.Begun(), Halt: halt, Restarts: restarts, State: state, Evidence: evidence,
+		},
+		Restart: cfg.Restart,
+		Bank:    l.executor.view(),
+		Now:     time.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("start node on ledger %s: %w", cfg.Ledger, err)

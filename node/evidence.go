@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 
 	"tutti/cluster"
@@ -91,4 +92,42 @@ func (n *Node) onEvidence(from ledger.Pubkey, m EvidenceMessage) {
 		return
 	}
 	n.foundConflict(k, signer, &[2]shred.Shred{*a, *b})
+}
+
+// restoreProofs takes up the proofs that an earlier run stored.
+func (n *Node) restoreProofs(records []EvidenceRecord) error {
+	for i := range records {
+		r := &records[i]
+		slot := r.Key.Slot()
+		if slot < n.floor() {
+			continue
+		}
+		n.equivocating[r.Key] = true
+		if slot <= n.forks.Root().Slot {
+			continue
+		}
+		proof, err := r.proof()
+		if err != nil {
+			return fmt.Errorf("stored proof against %s: %w", r.Key, err)
+		}
+		n.proofs = append(n.proofs, proof)
+	}
+	return nil
+}
+
+// proof returns the record as it is sent.
+func (r *EvidenceRecord) proof() (m EvidenceMessage, err error) {
+	for _, x := range []struct {
+		raw []byte
+		to  *ShredMessage
+	}{{r.A, &m.A}, {r.B, &m.B}} {
+		s, err := shred.Parse(x.raw)
+		if err != nil {
+			return m, err
+		}
+		if *x.to, err = shredMessage(s); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
 }

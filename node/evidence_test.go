@@ -35,6 +35,52 @@ func TestProofAfterACut(t *testing.T) {
 	}
 }
 
+// A proof outlives a restart: its UserBlocks are not named, it is repeated until
+// its slot is rooted, and it is no news.
+func TestProofAfterARestart(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	const finder, liar = 0, 1
+	s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) == liar })
+	c.runTo(s, 1)
+	for i, n := range c.nodes {
+		n.down = i != finder
+	}
+	proof := c.signedProof(s)
+	c.push(0, finder, Received{From: c.nodes[liar].self, Msg: proof})
+	c.run(time.Millisecond)
+	c.restart(finder)
+	c.push(0, finder, Received{From: c.nodes[liar].self, Msg: proof})
+	c.run(time.Millisecond)
+	n := c.nodes[finder]
+	if !n.equivocating[s.Key()] || len(n.Node.proofs) != 1 || len(n.proofs) != 1 || count[Equivocated](n) != 0 {
+		t.Errorf("known %t, %d to repeat, %d stored, %d found anew",
+			n.equivocating[s.Key()], len(n.Node.proofs), len(n.proofs), count[Equivocated](n))
+	}
+	c.filter(func(from, to int, m Message) bool { _, ok := m.(EvidenceMessage); return ok })
+	for i, n := range c.nodes {
+		n.down = false
+		if i != finder && n.equivocating[s.Key()] {
+			t.Fatalf("node %d has the proof already", i)
+		}
+	}
+	c.run(2 * time.Second)
+	for i, n := range c.nodes {
+		if !n.equivocating[s.Key()] {
+			t.Errorf("node %d does not hear of it", i)
+		}
+	}
+	n.proofs[0].Key = s.Key() - userBlockSlack - 1
+	n.Node.equivocating, n.Node.proofs = map[ledger.SlotKey]bool{}, nil
+	n.forks.Root().Slot = s
+	if err := n.restoreProofs(n.proofs); err != nil || len(n.Node.equivocating)+len(n.Node.proofs) != 0 {
+		t.Errorf("below the floor: %v, %v", n.Node.equivocating, err)
+	}
+	n.proofs[0].Key = s.Key()
+	if err := n.restoreProofs(n.proofs); err != nil || len(n.Node.equivocating) != 1 || len(n.Node.proofs) != 0 {
+		t.Errorf("at the root: %v, %d to repeat, %v", n.Node.equivocating, len(n.Node.proofs), err)
+	}
+}
+
 // Many proofs are sent a few at a time, all to one peer before the next, and
 // none of a slot that is rooted.
 func TestProofsAreRepeatedInTurn(t *testing.T) {

@@ -28,6 +28,8 @@ type Recovered struct {
 	Restarts []*cluster.Restart
 	// State is that of the Root effect from which the executor goes on.
 	State *RootState
+	// Evidence are the EvidenceRecords from below State's root on, by key.
+	Evidence []EvidenceRecord
 }
 
 // rootStateInterval is how many slots lie between two Root effects that carry
@@ -126,7 +128,7 @@ func (n *Node) plant(s *RootState, bankHash ledger.Hash) (*validator.Block, erro
 	return root, nil
 }
 
-// restore takes up tower and begun blocks of the last run.
+// restore takes up tower, begun blocks and proofs of the last run.
 func (n *Node) restore(r Recovered) error {
 	for _, k := range r.Begun {
 		if planted.Is(planted.BegunLost) {
@@ -152,6 +154,9 @@ func (n *Node) restore(r Recovered) error {
 		if h.Health == Halted && !over {
 			n.health, n.stoppedAt, n.halted = Halted, h.At, h
 		}
+	}
+	if err := n.restoreProofs(r.Evidence); err != nil {
+		return err
 	}
 	if len(r.Tower) == 0 || planted.Is(planted.TowerLost) {
 		return nil

@@ -58,7 +58,7 @@ func (c *testCluster) restart(i int) {
 func (c *testCluster) restartWith(i int, record *cluster.Restart) error {
 	c.t.Helper()
 	old := c.nodes[i]
-	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun, Halt: old.disk.halt, Restarts: old.disk.restarts}
+	recovered := Recovered{Tower: old.disk.tower, Begun: old.disk.begun, Halt: old.disk.halt, Restarts: old.disk.restarts, Evidence: old.proofs}
 	b, err := bank.New(c.genesis, 1)
 	if old.disk.state != nil {
 		if recovered.State, err = ParseRootState(old.disk.state); err != nil {
@@ -83,7 +83,7 @@ func (c *testCluster) restartWith(i int, record *cluster.Restart) error {
 	if err != nil {
 		return err
 	}
-	fresh := &testNode{Node: node, bank: b, disk: old.disk, sets: old.sets, spines: old.spines, wrong: old.wrong, filter: old.filter}
+	fresh := &testNode{Node: node, bank: b, disk: old.disk, proofs: old.proofs, sets: old.sets, spines: old.spines, wrong: old.wrong, filter: old.filter}
 	c.nodes[i] = fresh
 	for _, set := range sortedSets(old.sets) {
 		c.step(i, Loaded{Set: set})

@@ -70,6 +70,7 @@ func (h *host) boot() error {
 			recovered.Begun = append(recovered.Begun, k)
 		}
 	}
+	recovered.Evidence = h.disk.proofs()
 	b, err := bank.New(s.genesis, 1)
 	if saved := h.disk.state; saved != nil {
 		if recovered.State, err = node.ParseRootState(saved.node); err != nil {

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -155,6 +156,13 @@ func (s *store) load() []*shred.Set {
 			slices.Compare(a.Root[:], b.Root[:]))
 	})
 	return sets
+}
+
+// proofs returns the proofs of equivocation, by key.
+func (s *store) proofs() []node.EvidenceRecord {
+	proofs := slices.Collect(maps.Values(s.evidence))
+	slices.SortFunc(proofs, func(a, b node.EvidenceRecord) int { return cmp.Compare(a.Key, b.Key) })
+	return proofs
 }
 
 // prune forgets what lies so many slots below the root.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -321,6 +322,37 @@ func (s *Store) Restarts() (restarts []*cluster.Restart, err error) {
 		}
 		restarts = append(restarts, r)
 	}
+}
+
+// Evidence returns the EvidenceRecords on disk from a slot on, by key. One that
+// is corrupt is left out, and counted: other nodes have it, too.
+func (s *Store) Evidence(from ledger.Slot) ([]node.EvidenceRecord, error) {
+	var keys [][]byte
+	err := s.keysFrom(dataKey(from, 0), []byte{keyData}, func(k []byte) bool {
+		if e, ok := parseKey(k); ok && e.Kind == KindEvidence {
+			keys = append(keys, slices.Clone(k))
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	var found []node.EvidenceRecord
+	for _, k := range keys {
+		e, _ := parseKey(k)
+		if e.Bytes, err = s.get(k); err == nil {
+			var r node.EvidenceRecord
+			if r, err = e.Evidence(); err == nil {
+				found = append(found, r)
+			}
+		}
+		if errors.Is(err, ErrCorrupt) {
+			s.stats.CorruptRead.Add(1)
+		} else if err != nil {
+			return nil, fmt.Errorf("read proof of equivocation: %w", err)
+		}
+	}
+	return found, nil
 }
 
 // Tower returns the newest TowerRecord as of Open, or nil.

@@ -209,6 +209,12 @@ func TestSavedIsReadableAtOnceAndAfterReopening(t *testing.T) {
 	if err != nil || !ok || first != 5 || last != 5 || shreds != 5*shred.SetSize {
 		t.Errorf("bounds %d…%d, %d shreds, %t, %v", first, last, shreds, ok, err)
 	}
+	if got, err := s.Evidence(5); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], evidence) {
+		t.Errorf("evidence %v, %v", got, err)
+	}
+	if got, err := s.Evidence(6); err != nil || len(got) != 0 {
+		t.Errorf("evidence above it: %v, %v", got, err)
+	}
 	var kinds []Kind
 	for e, err := range s.Entries(0, 5) {
 		if err != nil {

@@ -30,17 +30,14 @@ type Votes struct {
 // Voter is what one account has voted for.
 type Voter struct {
 	tower []cast // that still lock it, oldest first
-	root  *Block // by its own votes
-	told  ledger.Slot
+	root  *Block // by its own votes, or finalised when it showed it
 	// last is what it voted for last, executed the highest slot that a vote of
 	// it reports to be executed.
 	last     *Block
 	executed ledger.Slot
 	// until is the last slot that any vote for a block locked.
 	until map[*Block]ledger.Slot
-	// switched is the slot of its last vote that left a fork.
-	switched ledger.Slot
-	count    int
+	count int
 }
 
 // cast is a vote that still locks its sender.
@@ -107,6 +104,11 @@ func (v *Votes) Cast(vote *ledger.Vote) error {
 	if err := v.switches(x, b); err != nil {
 		return err
 	}
+	if at := b.At(vote.Root); at == nil || !vote.HasRoot || at.Ref.Slot != vote.Root || vote.Root < x.root.Ref.Slot {
+		return fmt.Errorf("vote for %v has root %d, which its fork has not, after %v", b.Ref, vote.Root, x.root.Ref)
+	} else if v.finalized(at) {
+		x.settle(at)
+	}
 	before := slices.Clone(x.tower)
 	if err := x.push(b); err != nil {
 		return err
@@ -141,10 +143,6 @@ func (x *Voter) push(b *Block) error {
 	if n := len(x.tower); n > 0 && x.tower[n-1].block.Ref.Slot >= b.Ref.Slot {
 		return fmt.Errorf("vote for %v after a vote for %v", b.Ref, x.tower[n-1].block.Ref)
 	}
-	var last *Block
-	if n := len(x.tower); n > 0 {
-		last = x.tower[n-1].block
-	}
 	for n := len(x.tower); n > 0 && x.tower[n-1].until() < b.Ref.Slot; n-- {
 		x.tower = x.tower[:n-1]
 	}
@@ -160,9 +158,6 @@ func (x *Voter) push(b *Block) error {
 	if !b.Descends(x.root) {
 		return fmt.Errorf("vote for %v does not descend from the root %v", b.Ref, x.root.Ref)
 	}
-	if last != nil && !b.Descends(last) {
-		x.switched = b.Ref.Slot
-	}
 	x.tower = append(x.tower, cast{b, 1})
 	for i := range x.tower {
 		if len(x.tower) > i+int(x.tower[i].confirmations) {
@@ -174,21 +169,22 @@ func (x *Voter) push(b *Block) error {
 	return nil
 }
 
-// matches checks that a vote shows the tower that its votes make, as far as
-// it lies above both roots: a node that comes back from its disk may know a
-// newer root than its tower did.
-func (x *Voter) matches(b *Block, v *ledger.Vote) error {
-	at := b.At(v.Root)
-	if !v.HasRoot || at == nil || at.Ref.Slot != v.Root || v.Root < x.told {
-		return fmt.Errorf("vote for %v has root %d, which its fork has not, after %d", b.Ref, v.Root, x.told)
+// settle moves the account's root to a block that others have finalised, as a
+// node does that lacks votes of its own for it.
+func (x *Voter) settle(b *Block) {
+	if b.Ref.Slot <= x.root.Ref.Slot || !b.Descends(x.root) {
+		return
 	}
-	x.told = v.Root
-	floor := max(v.Root, x.root.Ref.Slot)
-	own := slices.Clone(x.tower)
-	own = slices.DeleteFunc(own, func(c cast) bool { return c.block.Ref.Slot <= floor })
-	shown := slices.Clone(v.Lockouts)
-	shown = slices.DeleteFunc(shown, func(l ledger.Lockout) bool { return l.Slot <= floor })
-	same := slices.EqualFunc(own, shown, func(c cast, l ledger.Lockout) bool {
+	x.root = b
+	x.tower = slices.DeleteFunc(x.tower, func(c cast) bool { return b.Descends(c.block) })
+}
+
+// matches checks that a vote shows the root and the tower that its votes make.
+func (x *Voter) matches(b *Block, v *ledger.Vote) error {
+	if v.Root != x.root.Ref.Slot {
+		return fmt.Errorf("vote for %v has root %d, but its votes root %v, and 2/3 have not rooted more", b.Ref, v.Root, x.root.Ref)
+	}
+	same := slices.EqualFunc(x.tower, v.Lockouts, func(c cast, l ledger.Lockout) bool {
 		return c.block.Ref.Slot == l.Slot && c.confirmations == l.Confirmations
 	})
 	if !same {
@@ -239,8 +235,8 @@ func (v *Votes) mayLeave(x *Voter, last, b *Block) error {
 // at the threshold's depth, unless the tower had it as deep before. All votes
 // ever sent are more than any fork has counted.
 func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
-	if len(vote.Lockouts) <= consensus.ThresholdDepth {
-		return nil // of the votes that its tower still has
+	if len(x.tower) <= consensus.ThresholdDepth {
+		return nil
 	}
 	deep := x.tower[len(x.tower)-1-consensus.ThresholdDepth]
 	if slices.Contains(before, deep) {
@@ -326,7 +322,7 @@ func (v *Votes) Finalized(slot ledger.Slot) error {
 	stakes := v.ledger.stakesAt(slot)
 	rooted := v.distrusted(stakes)
 	for i := range stakes.Items {
-		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.told >= slot {
+		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.root.Ref.Slot >= slot {
 			rooted += stakes.Items[i].Stake
 		}
 	}
@@ -334,6 +330,28 @@ func (v *Votes) Finalized(slot ledger.Slot) error {
 		return fmt.Errorf("slot %d is called finalised with %d of %d lamports behind it", slot, rooted, stakes.TotalStake())
 	}
 	return nil
+}
+
+// finalized tells whether more than two thirds of the stake has rooted a block
+// or a descendant of it.
+func (v *Votes) finalized(b *Block) bool {
+	stakes := v.ledger.stakesAt(b.Ref.Slot)
+	rooted := v.distrusted(stakes)
+	for i := range stakes.Items {
+		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil && x.root.Descends(b) {
+			rooted += stakes.Items[i].Stake
+		}
+	}
+	return stakes.exceeded(rooted, 2, 3)
+}
+
+// Rooted checks that a node may root a block: its own votes root it or a
+// descendant, or more than two thirds of the stake has.
+func (v *Votes) Rooted(account ledger.Pubkey, b *Block) error {
+	if x := v.voter(account); x.root.Descends(b) || v.finalized(b) {
+		return nil
+	}
+	return fmt.Errorf("root %v, but its votes root %v, and 2/3 have not rooted more", b.Ref, v.voter(account).root.Ref)
 }
 
 // Agreed checks what a node says of the stake that agrees with its BankHashes:
@@ -359,19 +377,14 @@ func (v *Votes) Agreed(third, twoThirds ledger.Slot) error {
 	return nil
 }
 
-// LockedUntil returns up to which slot an account's own votes keep it from
-// joining more than a third of the stake, which is on another fork by votes
-// that lock as well at that slot, or in which slot it has left a fork since; 0
-// if neither. A part of a cluster that is
-// cut off can vote itself eight deep into its own fork, which locks it for 256
-// slots.
-func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledger.Slot) {
+// Locked tells whether in a slot an account's own votes keep it from joining
+// more than a third of the stake, which votes that lock as well keep on another
+// fork. A part of a cluster that is cut off can vote itself eight deep into its
+// own fork, which locks it for 256 slots.
+func (v *Votes) Locked(account ledger.Pubkey, now ledger.Slot) bool {
 	x := v.voters[account]
 	if x == nil {
-		return 0
-	}
-	if x.switched >= now {
-		until = x.switched
+		return false
 	}
 	stakes := v.ledger.stakesAt(now)
 	for _, c := range x.tower {
@@ -385,10 +398,48 @@ func (v *Votes) LockedUntil(account ledger.Pubkey, now ledger.Slot) (until ledge
 			}
 		}
 		if stakes.exceeded(against, 1, 3) {
-			until = max(until, c.until())
+			return true
 		}
 	}
-	return until
+	return false
+}
+
+// Joinable tells whether in a slot there is a fork that accounts with more than
+// two thirds of the stake can vote for: of those that are able to vote at all,
+// the ones that no vote locks on another fork.
+func (v *Votes) Joinable(now ledger.Slot, able func(account ledger.Pubkey) bool) bool {
+	stakes := v.ledger.stakesAt(now)
+	held := make([]*Block, len(stakes.Items)) // the newest block that locks each
+	for i := range stakes.Items {
+		held[i] = v.ledger.root
+		if x := v.voters[stakes.Items[i].VoteAccount]; x != nil {
+			held[i] = x.held(now)
+		}
+	}
+	for _, fork := range held {
+		var free ledger.Lamports
+		for i, at := range held {
+			if able(stakes.Items[i].VoteAccount) && fork.Descends(at) {
+				free += stakes.Items[i].Stake
+			}
+		}
+		if stakes.exceeded(free, 2, 3) {
+			return true
+		}
+	}
+	return false
+}
+
+// held returns the newest block to whose fork the account's votes hold it in a
+// slot.
+func (x *Voter) held(now ledger.Slot) *Block {
+	b := x.root
+	for _, c := range x.tower { // on one chain
+		if c.until() >= now {
+			b = c.block
+		}
+	}
+	return b
 }
 
 // conflicts tells whether the account's votes keep it off a block's fork.

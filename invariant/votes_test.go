@@ -90,7 +90,7 @@ func TestAgreed(t *testing.T) {
 // gone from it, and only those above are compared.
 func TestVotesAfterARestart(t *testing.T) {
 	w := newWorld(t)
-	voters := w.cluster(4)
+	voters := w.cluster(5)
 	vote := voters[0]
 	for slot := ledger.Slot(1); slot <= 10; slot++ {
 		for _, vote := range voters {
@@ -100,8 +100,34 @@ func TestVotesAfterARestart(t *testing.T) {
 	settled := func(v *ledger.Vote) {
 		v.Root, v.Lockouts = 5, v.Lockouts[5:]
 	}
+	w.broken(w.votes.Rooted(account(0), w.Blocks()[w.ref(5)]), "2/3 have not rooted more")
+	for slot := ledger.Slot(11); slot <= 37; slot++ {
+		for _, vote := range voters[1:] {
+			w.fine(vote(w.ref(slot), nil))
+		}
+	}
+	w.fine(w.votes.Rooted(account(0), w.Blocks()[w.ref(5)]))
 	w.fine(vote(w.ref(11), settled))
-	w.broken(vote(w.ref(12), nil), "after 5") // the root falls
+	w.broken(vote(w.ref(12), nil), "after 5:") // the root falls
+}
+
+// A root that neither the account's own votes nor the others' make is noticed
+// with the first vote that shows it, and so is one that is held back.
+func TestRootsThatVotesDoNotMake(t *testing.T) {
+	w := newWorld(t)
+	vote := w.voter(0)
+	w.fine(vote(w.ref(1), nil))
+	early := func(v *ledger.Vote) { v.Root, v.Lockouts = 1, v.Lockouts[1:] }
+	w.broken(vote(w.ref(2), early), "but its votes root")
+
+	w = newWorld(t)
+	voters := w.cluster(4)
+	for slot := ledger.Slot(1); slot <= 31; slot++ {
+		for _, vote := range voters {
+			w.fine(vote(w.ref(slot), nil))
+		}
+	}
+	w.broken(voters[0](w.ref(32), func(v *ledger.Vote) { v.Root = 0 }), "but its votes root")
 }
 
 func TestVoteViolations(t *testing.T) {
@@ -188,7 +214,7 @@ func TestConfirmedNeedsItsVotes(t *testing.T) {
 	w.fine(w.votes.Finalized(0))
 }
 
-func TestLockedUntil(t *testing.T) {
+func TestLocked(t *testing.T) {
 	w := newWorld(t)
 	for i := range 3 {
 		vote := w.voter(i)
@@ -202,20 +228,44 @@ func TestLockedUntil(t *testing.T) {
 	for _, test := range []struct {
 		i    int
 		now  ledger.Slot
-		want ledger.Slot
+		want bool
 	}{
-		{3, 9, 11}, // locked until 11; slot 2 of the others, too: until 10
-		{3, 11, 0}, // the others' votes have expired
-		{0, 9, 0},  // a fifth is no third
-		{4, 9, 0},  // has not voted
+		{3, 9, true},   // locked until 11; slot 2 of the others, too: until 10
+		{3, 11, false}, // the others' votes have expired
+		{0, 9, false},  // a fifth is no third
+		{4, 9, false},  // has not voted
 	} {
-		if got := w.votes.LockedUntil(account(test.i), test.now); got != test.want {
-			t.Errorf("voter %d in slot %d is locked until %d, want %d", test.i, test.now, got, test.want)
+		if got := w.votes.Locked(account(test.i), test.now); got != test.want {
+			t.Errorf("voter %d in slot %d is locked: %v", test.i, test.now, got)
 		}
 	}
 	w.fine(alone(w.ref(12), nil)) // its lock has expired, and that of the others holds it no more
-	if got := w.votes.LockedUntil(account(3), 10); got != 12 {
-		t.Errorf("voter 3 is locked until %d, it left its fork in slot 12", got)
+	if w.votes.Locked(account(3), 12) {
+		t.Error("voter 3 is locked on the others' fork")
+	}
+}
+
+// A lock counts while it lasts, and for as much as it holds back.
+func TestJoinable(t *testing.T) {
+	all := func(ledger.Pubkey) bool { return true }
+	w := newWorld(t)
+	if !w.votes.Joinable(1, all) {
+		t.Error("nobody has voted, but no fork can get 2/3")
+	}
+	for i := range 4 {
+		w.fine(w.voter(i)(w.ref(8), nil)) // locks until 10
+	}
+	w.fine(w.voter(4)(side2, nil)) // locks until 11
+	if !w.votes.Joinable(9, all) {
+		t.Error("a lock of one in five keeps the others from 2/3")
+	}
+	for _, test := range []struct {
+		now  ledger.Slot
+		want bool
+	}{{9, false}, {10, false}, {11, true}, {12, true}} {
+		if got := w.votes.Joinable(test.now, func(a ledger.Pubkey) bool { return a != account(0) }); got != test.want {
+			t.Errorf("slot %d, four able to vote, of whom one is locked out: a fork can get 2/3: %v", test.now, got)
+		}
 	}
 }
 

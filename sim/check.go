@@ -87,6 +87,7 @@ type watched struct {
 	userBlocks map[ledger.UserBlockRef]bool // held and well formed
 	complete   map[*invariant.Block]bool    // all UserBlocks up to it are held
 	root       *invariant.Block
+	highest    *invariant.Block // root, ever
 	confirmed  ledger.Slot
 	final      ledger.Slot
 	last       []byte // the last vote's transaction
@@ -143,6 +144,7 @@ func newChecker(g *cluster.Genesis, bankHash ledger.Hash, villains *dishonest) *
 	for i := range c.nodes {
 		w := &c.nodes[i]
 		w.own = make(map[setPlace]ledger.Hash)
+		w.highest = l.Root()
 		w.startAt(l.Root())
 	}
 	return c
@@ -214,6 +216,9 @@ func (c *checker) restarted(host int, root ledger.BlockRef, bankHash ledger.Hash
 	}
 	if !b.Executed || b.BankHash != bankHash {
 		return fmt.Errorf("comes back at %v with BankHash %v, not %v", root, bankHash, b.BankHash)
+	}
+	if !b.Descends(w.highest) && !w.highest.Descends(b) {
+		return fmt.Errorf("comes back at %v, off the chain of %v, its root before", root, w.highest.Ref)
 	}
 	w.startAt(b)
 	if disk.tower == nil {
@@ -383,7 +388,16 @@ func (c *checker) root(host int, ref ledger.BlockRef) error {
 	if b == w.root || !b.Descends(w.root) {
 		return fmt.Errorf("root %v does not follow root %v", ref, w.root.Ref)
 	}
+	if !b.Descends(w.highest) && !w.highest.Descends(b) {
+		return fmt.Errorf("root %v is off the chain of %v, its root before", ref, w.highest.Ref)
+	}
 	w.root = b
+	if b.Ref.Slot > w.highest.Ref.Slot {
+		w.highest = b
+	}
+	if err := c.votes.Rooted(c.genesis.Validators[host].VoteAccount, b); err != nil {
+		return err
+	}
 	c.of(b).rooted.add(host)
 	if other := c.rooted.Add(b); other != nil {
 		return fmt.Errorf("root %v contradicts another node's root %v", ref, other.Ref)

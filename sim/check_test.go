@@ -178,6 +178,7 @@ func TestReports(t *testing.T) {
 		{"confirmed without votes", "without the votes", []told{{0, confirmed(2)}}},
 		{"confirmed unknown", "which no node holds", []told{{0, confirmed(9)}}},
 		{"roots", "", []told{{0, rooted(1)}, {1, rooted(3)}, {0, rooted(2)}}},
+		{"root without votes", "but its votes root", []told{{0, rooted(1)}}},
 		{"root twice", "does not follow", []told{{0, rooted(1)}, {0, rooted(1)}}},
 		{"root falls", "does not follow", []told{{0, rooted(2)}, {0, rooted(1)}}},
 		{"root switches", "does not follow", []told{{0, rooted(2)}, {0, node.Rooted{Block: x.side()}}}},
@@ -197,6 +198,11 @@ func TestReports(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			x := newScene(t)
 			for i, r := range test.told {
+				if _, ok := r.of.(node.Rooted); ok && test.want != "but its votes root" {
+					for _, v := range x.genesis.Validators { // as if all had rooted everything
+						x.votes.Distrust(v.VoteAccount)
+					}
+				}
 				err := x.report(r.node, r.of)
 				if i < len(test.told)-1 || test.want == "" {
 					x.fine(err)

@@ -317,6 +317,7 @@ func (s *Sim) turn(p *phase, begins bool) {
 		s.heal(p)
 		return
 	}
+	s.unwatch()
 	n.loss = lossThreshold(max(s.faults.loss, s.cfg.Network.Loss))
 	n.duplicate, n.reorder = lossThreshold(s.faults.duplicate), lossThreshold(s.faults.reorder)
 	s.story.fault(s.now, "chaos", true)

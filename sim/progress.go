@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"tutti/consensus"
 	"tutti/ledger"
 )
 
@@ -34,92 +33,214 @@ const (
 	firstRootSlots = 64
 )
 
-// deadline is a moment at which nodes must have made progress.
-type deadline struct {
+// Progress counts what became of the deadlines after phases of chaos.
+type Progress struct {
+	// Healed counts the phases.
+	Healed int
+	// Most is for nodes with more than two thirds of the stake, All for the
+	// last honest node.
+	Most, All InTime
+}
+
+// InTime counts deadlines: each is Met, Excused or Unjudged, or the run has
+// failed.
+type InTime struct {
+	// Met counts those that were met as promised, after Worst slots at most.
+	Met   int
+	Worst ledger.Slot
+	// Excused counts those that were met late, and within the time that was
+	// promised for a node, or for all, from the last slot on in which votes of
+	// before locked it out: after WorstExcused slots at most.
+	Excused      int
+	WorstExcused ledger.Slot
+	// Unjudged counts those that the end of the run, or the next chaos, came
+	// before.
+	Unjudged int
+}
+
+func (t *InTime) add(o InTime) {
+	t.Met, t.Excused, t.Unjudged = t.Met+o.Met, t.Excused+o.Excused, t.Unjudged+o.Unjudged
+	t.Worst, t.WorstExcused = max(t.Worst, o.Worst), max(t.WorstExcused, o.WorstExcused)
+}
+
+func (t InTime) String() string {
+	s := fmt.Sprintf("%d in time", t.Met)
+	if t.Met > 0 {
+		s += fmt.Sprintf(" (worst %d)", t.Worst)
+	}
+	s += fmt.Sprintf(", %d excused", t.Excused)
+	if t.Excused > 0 {
+		s += fmt.Sprintf(" (worst %d)", t.WorstExcused)
+	}
+	return s + fmt.Sprintf(", %d not judged", t.Unjudged)
+}
+
+// Add counts those of another run as well.
+func (p *Progress) Add(o Progress) {
+	p.Healed += o.Healed
+	p.Most.add(o.Most)
+	p.All.add(o.All)
+}
+
+// String tells the numbers; times are in slots after everything had healed.
+func (p Progress) String() string {
+	return fmt.Sprintf("healed %d; progress of 2/3: %v; of all: %v", p.Healed, p.Most, p.All)
+}
+
+// clock is one deadline, in slots after everything has healed.
+type clock struct {
+	slots, at ledger.Slot // when it is over, and when it was met
+	met       bool
+}
+
+func (c *clock) meet(at ledger.Slot) {
+	if !c.met {
+		c.met, c.at = true, at
+	}
+}
+
+// count puts the deadline where it belongs.
+func (c *clock) count(t *InTime) {
+	switch {
+	case !c.met:
+		t.Unjudged++
+	case c.at <= c.slots:
+		t.Met++
+		t.Worst = max(t.Worst, c.at)
+	default:
+		t.Excused++
+		t.WorstExcused = max(t.WorstExcused, c.at)
+	}
+}
+
+// healing is what is watched, slot by slot, after everything has healed.
+type healing struct {
 	healed ledger.Slot
-	all    bool
-	roots  []ledger.Slot // of the nodes when everything healed; nil: not looked at
-	// more is how long those that were locked out get after their lock's end.
+	// roots are the highest that each machine ever had, some of them above 0
+	// if it was rooted.
+	roots     []ledger.Slot
+	rooted    bool
+	most, all clock
+	// more is how many slots there are after a lock.
 	more ledger.Slot
+	// stuck is the last slot in which no fork could get more than two thirds,
+	// held has the last one in which a machine's own votes locked it out.
+	stuck ledger.Slot
+	held  []ledger.Slot
+	// chaos says that there was any.
+	chaos bool
 }
 
-// heal sets the deadlines for what must happen after a phase of chaos.
+// heal begins to watch what must happen after a phase of chaos.
 func (s *Sim) heal(p *phase) {
-	roots := make([]ledger.Slot, len(s.hosts))
-	rooted := false
+	h := &healing{
+		healed: p.end, chaos: true, more: progressSlots,
+		most: clock{slots: progressSlots}, all: clock{slots: progressSlotsAll},
+		roots: make([]ledger.Slot, len(s.hosts)),
+	}
 	for i := range s.hosts {
-		roots[i] = s.check.nodes[i].root.Ref.Slot
-		rooted = rooted || roots[i] > 0
+		h.roots[i] = s.check.nodes[i].highest.Ref.Slot
+		h.rooted = h.rooted || h.roots[i] > 0
 	}
-	add := func(after ledger.Slot, d deadline) {
-		if at := p.end + after; at <= s.cfg.Slots {
-			d.healed, d.more = p.end, max(d.more, progressSlots)
-			s.queue.push(item{at: s.slotAt(at), what: judged, due: &d})
-		}
+	if !h.rooted {
+		h.all.slots, h.more = firstRootSlots, firstRootSlots
 	}
-	if !rooted {
-		add(progressSlots, deadline{})
-		add(firstRootSlots, deadline{all: true, roots: roots, more: firstRootSlots})
-		return
-	}
-	add(progressSlots, deadline{roots: roots})
-	add(progressSlotsAll, deadline{all: true, roots: roots})
+	s.watch(h)
 }
 
-// judge tells whether the honest nodes have made progress by a deadline. Those that
-// their own votes lock out of the others' fork get another one; all get it if
-// those have more than a third of the stake, without which nothing is
-// confirmed.
-func (s *Sim) judge(d *deadline) error {
-	var with, without, out, total ledger.Lamports
-	var locked ledger.Slot
-	behind, now := -1, s.slotOf(s.now)
+// healthy watches the last slots of a run without faults: all nodes have a root
+// then, and go on.
+func (s *Sim) healthy() {
+	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
+		s.watch(&healing{
+			healed: s.cfg.Slots - progressSlots, rooted: true, roots: make([]ledger.Slot, len(s.hosts)),
+			most: clock{slots: progressSlots}, all: clock{slots: progressSlots}, more: progressSlots,
+		})
+	}
+}
+
+func (s *Sim) watch(h *healing) {
+	h.held = make([]ledger.Slot, len(s.hosts))
+	s.healing = h
+	s.queue.push(item{at: s.slotAt(h.healed + 1), what: judged, due: h})
+}
+
+// unwatch counts what was watched, as chaos or the end of the run comes.
+func (s *Sim) unwatch() {
+	if h := s.healing; h != nil && h.chaos {
+		s.progress.Healed++
+		h.most.count(&s.progress.Most)
+		h.all.count(&s.progress.All)
+	}
+	s.healing = nil
+}
+
+// judge looks, once a slot, whether the honest nodes have made progress, and
+// whether they still have time. A node whose own votes lock it out of the fork
+// of more than a third of the stake has it from the last slot on in which they
+// do. All have it from the last slot on in which there was no fork for which
+// more than two thirds of the stake could vote.
+func (s *Sim) judge(h *healing) error {
+	if h != s.healing {
+		return nil // there is chaos again
+	}
+	now := s.slotOf(s.now)
+	var with, total ledger.Lamports
+	able := make(map[ledger.Pubkey]bool)
+	var behind []int
 	for i, v := range s.genesis.Validators {
 		total += v.Stake
 		w := &s.check.nodes[i]
 		if w.dishonest || w.halted {
-			out += v.Stake
-			continue
+			continue // they may do nothing, and may not be missed
 		}
-		if w.confirmed > d.healed && (d.roots == nil || w.root.Ref.Slot > d.roots[i]) {
+		able[v.VoteAccount] = true
+		confirmed, rooted := w.confirmed > h.healed, w.highest.Ref.Slot > h.roots[i]
+		if confirmed && (rooted || !h.rooted) {
 			with += v.Stake
-			continue
 		}
-		if until := s.check.votes.LockedUntil(v.VoteAccount, now-min(now, progressSlots)); until > 0 {
-			locked = max(locked, until)
-			without += v.Stake
-			continue
+		if !confirmed || !rooted {
+			behind = append(behind, i)
 		}
-		behind = i
 	}
-	if consensus.OneThird(without+out, total) {
-		behind = -1 // the dishonest and the halted may do nothing, and may not be missed
+	if 3*with > 2*total {
+		h.most.meet(now - h.healed)
 	}
-	if !d.all && consensus.TwoThirds(with, total) {
+	if len(behind) == 0 {
+		h.all.meet(now - h.healed)
+	}
+	if h.most.met && h.all.met {
 		return nil
 	}
-	if behind < 0 || !d.all && locked > 0 {
-		if at := max(locked, now) + d.more; locked > 0 && at <= s.cfg.Slots {
-			s.queue.push(item{at: s.slotAt(at), what: judged, due: d})
+	if !s.check.votes.Joinable(now, func(account ledger.Pubkey) bool { return able[account] }) {
+		h.stuck = now
+	}
+	if !h.most.met && now >= max(h.healed, h.stuck)+h.most.slots {
+		return s.noProgress(h, behind[0])
+	}
+	for _, i := range behind {
+		if s.check.votes.Locked(s.genesis.Validators[i].VoteAccount, now) {
+			h.held[i] = now
 		}
-		return nil
+		if now >= max(h.healed+h.all.slots, max(h.held[i], h.stuck)+h.more) {
+			return s.noProgress(h, i)
+		}
 	}
-	w := &s.check.nodes[behind]
-	what := fmt.Sprintf("all has healed in slot %d, but node %d has confirmed slot %d, its root is slot %d",
-		d.healed, behind, w.confirmed, w.root.Ref.Slot)
-	if d.roots != nil {
-		what += fmt.Sprintf(", as it was %d then", d.roots[behind])
-	}
-	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: behind, Verdict: NoProgress, What: what}
+	s.queue.push(item{at: s.slotAt(now + 1), what: judged, due: h})
+	return nil
 }
 
-// healthy gives a run without faults the deadline of its last slot.
-func (s *Sim) healthy() {
-	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
-		s.queue.push(item{at: s.slotAt(s.cfg.Slots), what: judged, due: &deadline{
-			healed: s.cfg.Slots - progressSlots, all: true, roots: make([]ledger.Slot, len(s.hosts)), more: progressSlots,
-		}})
+func (s *Sim) noProgress(h *healing, behind int) error {
+	w := &s.check.nodes[behind]
+	what := fmt.Sprintf("all has healed in slot %d, but node %d has confirmed slot %d, its root is slot %d, as it was %d then",
+		h.healed, behind, w.confirmed, w.highest.Ref.Slot, h.roots[behind])
+	if h.held[behind] > 0 {
+		what += fmt.Sprintf("; locked out up to slot %d", h.held[behind])
 	}
+	if h.stuck > 0 {
+		what += fmt.Sprintf("; no fork could get 2/3 up to slot %d", h.stuck)
+	}
+	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: behind, Verdict: NoProgress, What: what}
 }
 
 // slotOf returns the slot that runs at a moment.

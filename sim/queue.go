@@ -17,7 +17,7 @@ const (
 	submitted               // the next client transaction is due
 	faulty                  // a fault begins or ends
 	phased                  // chaos begins or ends
-	judged                  // the nodes must have made progress
+	judged                  // a slot after all has healed: look for progress
 )
 
 // item is something that will happen at a virtual time.
@@ -35,7 +35,7 @@ type item struct {
 	event node.Event
 	fault *episode
 	phase *phase
-	due   *deadline
+	due   *healing
 }
 
 func (a *item) before(b *item) bool {

@@ -39,6 +39,8 @@ type Result struct {
 	Rejected int
 	// Crashes counts nodes that went down and came back.
 	Crashes int
+	// Progress says how soon there was progress after phases of chaos.
+	Progress Progress
 	// World is what clients saw in the regions, nil without Config.World.
 	World *World
 	// Conflicts counts confirmed blocks that are not on the chain of the newest
@@ -113,13 +115,15 @@ const tailSlots = 4
 func (r *Result) last() ledger.Slot { return ledger.Slot(r.Slots - min(r.Slots, tailSlots)) }
 
 func (s *Sim) result() Result {
+	s.unwatch()
 	r := Result{
 		Virtual: s.now, Slots: int(s.cfg.Slots),
 		Submitted: s.counts.submitted, Accepted: s.counts.accepted, Refused: s.counts.refused,
 		Compared: s.check.compared, Mismatched: s.check.mismatched,
 		Messages: s.counts.messages, Bytes: s.counts.bytes, Items: s.counts.items,
 		Repaired: s.counts.repaired, Rejected: s.counts.rejected, Crashes: s.counts.crashes,
-		Trace: s.trace.hash(),
+		Progress: s.progress,
+		Trace:    s.trace.hash(),
 	}
 	if s.faults != nil {
 		r.Faults = s.faults.String()
@@ -195,6 +199,7 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	if r.Faults != "" {
 		line("faults", "%s", r.Faults)
 		line("crashes", "%d", r.Crashes)
+		line("progress", "%v", r.Progress)
 	}
 	if r.Dishonest != "" {
 		line("dishonest", "%s", r.Dishonest)

@@ -59,6 +59,10 @@ type Sim struct {
 	// unfit are UserBlocks of dishonest proposers that are not well formed.
 	unfit  []ledger.UserBlockRef
 	counts counts
+	// healing is what is watched now, nil if nothing is; progress counts what
+	// came of the others.
+	healing  *healing
+	progress Progress
 }
 
 // New makes a cluster that has not begun to run.

@@ -131,6 +131,7 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	var virtual time.Duration
 	passed, failed := 0, 0
 	var proofs sim.Proofs
+	var progress sim.Progress
 	conflicts := 0
 	sim.RunSeeds(cfg, from, to, jobs, func(o sim.Outcome) {
 		r := &o.Result
@@ -141,6 +142,10 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 			if more != "" {
 				fmt.Fprintf(out, "; %s", strings.ReplaceAll(more, "\n", "; "))
 			}
+		}
+		if r.Progress.Healed > 0 {
+			progress.Add(r.Progress)
+			fmt.Fprintf(out, "; %v", r.Progress)
 		}
 		if r.Conflicts > 0 {
 			conflicts++
@@ -163,6 +168,9 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	took := time.Since(began)
 	fmt.Fprintf(out, "%v virtual in %v real: %.1f virtual hours per hour\n",
 		virtual.Round(time.Second), took.Round(time.Second), virtual.Seconds()/took.Seconds())
+	if progress.Healed > 0 {
+		fmt.Fprintln(out, progress)
+	}
 	if proofs.Twice > 0 {
 		fmt.Fprintln(out, proofs)
 	}

@@ -84,8 +84,9 @@ adversaries: build ## show what dishonest nodes cost: each kind, 1000 slots of o
 
 sim-twice: build ## run 50 validators for 500 slots twice and compare the traces
 	@mkdir -p bin
-	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-1.txt
-	bin/tutti sim --validators 50 --slots 500 --seed 7 | tee bin/sim-2.txt
+	bin/tutti sim --validators 50 --slots 500 --seed 7 > bin/sim-1.txt || { cat bin/sim-1.txt; exit 1; }
+	bin/tutti sim --validators 50 --slots 500 --seed 7 > bin/sim-2.txt || { cat bin/sim-2.txt; exit 1; }
+	@cat bin/sim-1.txt; grep -q '^trace [0-9a-f]' bin/sim-1.txt
 	@test "$$(grep ^trace bin/sim-1.txt)" = "$$(grep ^trace bin/sim-2.txt)" || { echo "the traces differ"; exit 1; }
 
 KILLS ?= 50

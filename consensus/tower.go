@@ -176,7 +176,7 @@ func push(votes []TowerVote, block ledger.BlockRef) (next []TowerVote, root ledg
 		n--
 	}
 	next = append(make([]TowerVote, 0, LockoutsMax+1), votes[:n]...)
-	if n == LockoutsMax {
+	if n == LockoutsMax || n == 4 && planted.Is(planted.RootEarly) {
 		root, rooted = next[0].Block, true
 		next = append(next[:0], next[1:]...)
 	}

@@ -263,6 +263,10 @@ func (c *checker) report(host int, of any) error {
 		if c.madeHonestly(r.Block.Slot.Key()) {
 			return fmt.Errorf("rejects %v, which an honest leader made: %w", r.Block, r.Err)
 		}
+	case node.UserBlockRejected:
+		if ref := r.Ref; c.madeHonestly(ledger.UserKey(ref.U, ref.Lane)) {
+			return fmt.Errorf("rejects %v, which an honest proposer made: %w", ref, r.Err)
+		}
 	case node.VoteSeen:
 		return c.seen(w, &r)
 	case node.Confirmed:
@@ -306,7 +310,7 @@ func (c *checker) health(w *watched, r *node.HealthChanged) error {
 	case r.Health == node.Healthy || r.Health == node.Halted && w.halted: // it has started again
 		return nil
 	}
-	w.halted = r.Health == node.Halted
+	w.halted = w.halted || r.Health == node.Halted
 	b, err := c.ledger.Block(r.Block)
 	if err != nil {
 		return err
@@ -535,7 +539,7 @@ func (c *checker) send(h *host, e node.Send, f *frame) error {
 func lazily(records []node.Record) error {
 	for _, r := range records {
 		switch r.(type) {
-		case node.TowerRecord, node.BegunRecord:
+		case node.TowerRecord, node.BegunRecord, node.HaltRecord, node.RestartRecord, node.RootRecord:
 			return fmt.Errorf("writes %T lazily", r)
 		}
 	}
@@ -587,7 +591,13 @@ func (c *checker) shred(h *host, to []ledger.Pubkey, m *node.ShredMessage) error
 // begun checks when a node sends the first shred of a set.
 func (c *checker) begun(h *host, key ledger.SlotKey) error {
 	begun, ok := h.disk.begun[key.IsUser()]
-	if !ok || begun < key && begun.Slot() != key.Slot() {
+	if u, _ := key.User(); key.IsUser() {
+		last, _ := begun.User()
+		ok = ok && last >= u
+	} else {
+		ok = ok && begun.Slot() >= key.Slot()
+	}
+	if !ok {
 		return fmt.Errorf("sends shreds of %v before it is durable that it begins", key)
 	}
 	return nil

@@ -186,6 +186,7 @@ func TestReports(t *testing.T) {
 		{"two blocks of a leader", "where there is", []told{{0, node.BlockHeld{Block: ledger.BlockRef{Slot: 4}, Parent: x.ref(3), Height: 4}}}},
 		{"height", "has height", []told{{0, node.BlockHeld{Block: x.ref(9), Parent: x.ref(4), Height: 4}}}},
 		{"rejected", "honest leader", []told{{0, node.BlockRejected{Block: x.ref(4)}}}},
+		{"UserBlock rejected", "honest proposer", []told{{0, node.UserBlockRejected{Ref: x.user}}}},
 		{"proof", "which is honest", []told{{0, node.Equivocated{}}}},
 		{"mismatch", "voter", []told{{0, node.Mismatched{}}}},
 		{"finalised without roots", "behind it", []told{{0, node.Finalized{Block: x.ref(1)}}}},
@@ -240,6 +241,52 @@ func TestShredLeaves(t *testing.T) {
 	x.broken(x.shred(h, to, &m), "again")
 	other := x.shredOf(key, "b")
 	x.broken(x.shred(h, to, &other), "another set")
+}
+
+// What is durable must be the beginning of this very block, or of a later one.
+func TestBegun(t *testing.T) {
+	x := newScene(t)
+	h := x.sim.hosts[0]
+	for _, test := range []struct {
+		begun, key ledger.SlotKey
+		fine       bool
+	}{
+		{ledger.UserKey(40, 0), ledger.UserKey(40, 0), true},
+		{ledger.UserKey(40, 3), ledger.UserKey(40, 0), true},
+		{ledger.UserKey(40, 0), ledger.UserKey(40, 3), true},
+		{ledger.UserKey(41, 0), ledger.UserKey(40, 3), true},
+		{ledger.UserKey(2, 3), ledger.UserKey(40, 0), false}, // a higher lane, earlier
+		{ledger.UserKey(4, 0), ledger.UserKey(5, 0), false},  // of one slot
+		{ledger.Slot(5).Key(), ledger.Slot(5).Key(), true},
+		{ledger.Slot(6).Key(), ledger.Slot(5).Key(), true},
+		{ledger.Slot(4).Key(), ledger.Slot(5).Key(), false},
+	} {
+		h.disk.begun[test.key.IsUser()] = test.begun
+		if err := x.begun(h, test.key); (err == nil) != test.fine {
+			t.Errorf("begun %v, sends %v: %v", test.begun, test.key, err)
+		}
+	}
+}
+
+func TestLazily(t *testing.T) {
+	x := newScene(t)
+	for _, r := range []node.Record{
+		node.TowerRecord{}, node.BegunRecord{}, node.HaltRecord{}, node.RestartRecord{}, node.RootRecord{},
+	} {
+		x.broken(lazily([]node.Record{r}), "lazily")
+	}
+	x.fine(lazily([]node.Record{node.SetRecord{}, node.BlockRecord{}, node.EvidenceRecord{}}))
+}
+
+// A node that has halted is halted, whatever it says next.
+func TestHaltedForEver(t *testing.T) {
+	x := newScene(t)
+	x.nodes[0].halted = true
+	x.broken(x.report(0, node.HealthChanged{Health: node.Stalled, Block: x.ref(2)}), "stops over")
+	if !x.nodes[0].halted {
+		t.Error("a stalled node is not halted any more")
+	}
+	x.broken(x.report(0, node.HealthChanged{Health: node.Healthy}), "goes on after it has halted")
 }
 
 func TestViolationError(t *testing.T) {

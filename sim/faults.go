@@ -250,19 +250,25 @@ func (s *Sim) apply(e *episode, begin bool) error {
 	s.story.fault(s.now, e.String(), begin)
 	if e.kind == crash {
 		h := s.hosts[e.a[0]]
-		switch {
-		case begin && !h.down:
-			h.crash()
-		case !begin && h.down:
+		if begin {
+			if h.crashes++; h.crashes == 1 {
+				h.crash()
+			}
+			return nil
+		}
+		if h.crashes--; h.crashes == 0 {
 			return h.restart()
 		}
 		return nil
 	}
 	if e.kind == slowExecution {
 		for _, i := range e.a {
-			s.hosts[i].slow = 1
+			h := s.hosts[i]
 			if begin {
-				s.hosts[i].slow = e.factor
+				h.slow = append(h.slow, e.factor)
+			} else {
+				at := slices.Index(h.slow, e.factor)
+				h.slow = slices.Delete(h.slow, at, at+1)
 			}
 		}
 		return nil

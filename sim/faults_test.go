@@ -90,6 +90,36 @@ func TestDrawnFaults(t *testing.T) {
 	}
 }
 
+// An episode that ends leaves another one of its kind as it is.
+func TestOverlappingEpisodes(t *testing.T) {
+	s, err := New(small(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.hosts[1]
+	down := []*episode{{kind: crash, a: []int{1}}, {kind: crash, a: []int{1}}}
+	slow := []*episode{{kind: slowExecution, a: []int{1}, factor: 9}, {kind: slowExecution, a: []int{0, 1}, factor: 3}}
+	for i, step := range []struct {
+		of    *episode
+		begin bool
+		down  bool
+		slow  string
+	}{
+		{down[0], true, true, "[]"}, {down[1], true, true, "[]"}, {down[0], false, true, "[]"}, {down[1], false, false, "[]"},
+		{slow[0], true, false, "[9]"}, {slow[1], true, false, "[9 3]"}, {slow[0], false, false, "[3]"}, {slow[1], false, false, "[]"},
+	} {
+		if err := s.apply(step.of, step.begin); err != nil {
+			t.Fatal(err)
+		}
+		if h.down != step.down || fmt.Sprint(h.slow) != step.slow {
+			t.Errorf("step %d: down %v, slow %v; want %v, %s", i, h.down, h.slow, step.down, step.slow)
+		}
+	}
+	if s.counts.crashes != 1 {
+		t.Errorf("%d crashes", s.counts.crashes)
+	}
+}
+
 // A node that never comes back makes no progress, and the checks say so; a
 // canary for the checks themselves.
 func TestNoProgressIsNoticed(t *testing.T) {

@@ -29,9 +29,12 @@ type host struct {
 	// down says that the machine has crashed; life counts how often.
 	down bool
 	life int32
-	// skew is what its clock is ahead, slow the factor of its execution.
+	// crashes counts the episodes that keep it down.
+	crashes int
+	// skew is what its clock is ahead, slow the factors of its execution, one
+	// for each episode: the greatest holds.
 	skew time.Duration
-	slow int
+	slow []int
 	// wakeAt is when the node wants its next Tick.
 	wakeAt time.Duration
 	// queue has the effects that are not carried out yet, because they stand
@@ -53,7 +56,7 @@ type queued struct {
 func (s *Sim) newHost(i int) (*host, error) {
 	h := &host{
 		sim: s, index: i, validator: s.villains.validator(&s.cfg, i), behaviour: s.villains.behaviours[i],
-		disk: newStore(), slow: 1, wakeAt: -1, blockhash: s.genesis.Hash(),
+		disk: newStore(), wakeAt: -1, blockhash: s.genesis.Hash(),
 	}
 	if s.faults != nil && s.faults.skew != nil {
 		h.skew = s.faults.skew[i]
@@ -267,7 +270,10 @@ func (h *host) do(e node.Effect, f *frame) error {
 		if s.faults != nil && s.faults.slow != nil {
 			took *= time.Duration(s.faults.slow[h.index])
 		}
-		h.later(took*time.Duration(h.slow), node.Executed{Result: result})
+		if len(h.slow) > 0 {
+			took *= time.Duration(slices.Max(h.slow))
+		}
+		h.later(took, node.Executed{Result: result})
 	case node.Discard:
 		if err := h.bank.Discard(e.Block); err != nil {
 			return fmt.Errorf("discard %v: %w", e.Block, err)

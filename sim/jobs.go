@@ -36,8 +36,8 @@ type signedInput struct {
 	signature ledger.Signature
 }
 
-// setInput is all that the result of an AssembleJob depends on: any 32 shreds
-// of one root give the same set, but for its signature. (The last set of a
+// setInput is all that the result of an AssembleJob depends on if the set is
+// sound: any 32 shreds of one root give the same set, but for its signature. (The last set of a
 // leader block is not shared, since its shreds bear their retransmitters'
 // signatures.)
 type setInput struct {
@@ -94,7 +94,7 @@ func (j *jobs) assemble(job node.AssembleJob) node.Event {
 	set := j.sets[in]
 	if set == nil {
 		ev := job.Run()
-		if a, ok := ev.(node.Assembled); ok && a.Err == nil {
+		if a, ok := ev.(node.Assembled); ok && a.Err == nil && sound(a.Set, job.Root) {
 			j.sets[in] = a.Set
 		}
 		return ev
@@ -106,6 +106,19 @@ func (j *jobs) assemble(job node.AssembleJob) node.Event {
 		}
 	}
 	return node.Assembled{Key: job.Key, Root: job.Root, Set: set, Recovered: recovered}
+}
+
+// sound tells whether all 64 shreds of a set have proofs that lead to the root.
+// Then any 32 shreds with such proofs are among them, and give this set; other
+// sets are not shared, since they may be what they are by which shreds were used.
+func sound(set *shred.Set, root ledger.Hash) bool {
+	for i := range set.Shreds {
+		s := set.Shred(i)
+		if got, err := s.Root(); err != nil || got != root || s.Position() != i {
+			return false
+		}
+	}
+	return true
 }
 
 func (j *jobs) check(job node.UserBlockJob) node.Event {

@@ -29,6 +29,8 @@ const (
 	OneThird Bug = "consensus-one-third"
 	// More than a third of the roots make a slot finalised.
 	FinalByThird Bug = "consensus-final-by-third"
+	// A tower roots its oldest vote with the fifth, not with the 32nd.
+	RootEarly Bug = "consensus-root-early"
 	// Votes ignore the lockouts of earlier ones.
 	Lockouts Bug = "consensus-lockouts"
 	// Votes leave their fork without the switch threshold.

@@ -3,7 +3,7 @@ package sim
 import "testing"
 
 // PROTOCOL section 4, rule 2: "re-encoding what was decoded gives the same
-// roots, whichever shreds were used". `tutti sim --forgeries 10000` does the
+// roots, whichever shreds were used". `tutti sim forgeries` does the
 // same at length.
 func TestForgedSetsHaveOneVerdict(t *testing.T) {
 	v, err := JudgeForgeries(1, 110)

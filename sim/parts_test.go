@@ -147,10 +147,10 @@ func TestEffectsWaitForTheSave(t *testing.T) {
 	begun := func(k ledger.SlotKey) queued {
 		return queued{effect: node.Save{Records: []node.Record{node.BegunRecord{Key: k}}}}
 	}
-	root := func(slot ledger.Slot) queued {
-		return queued{effect: node.Save{Lazy: true, Records: []node.Record{node.RootRecord{Block: ledger.BlockRef{Slot: slot}}}}}
+	lazy := func(slot ledger.Slot) queued {
+		return queued{effect: node.Save{Lazy: true, Records: []node.Record{node.EvidenceRecord{Key: slot.Key()}}}}
 	}
-	h.queue = []queued{root(1), begun(1), root(2), begun(2), root(3)}
+	h.queue = []queued{lazy(1), begun(1), lazy(2), begun(2), lazy(3)}
 	for want := ledger.Slot(1); want <= 3; want++ {
 		var err error
 		if want == 1 {
@@ -158,8 +158,8 @@ func TestEffectsWaitForTheSave(t *testing.T) {
 		} else {
 			err = h.saved()
 		}
-		if err != nil || h.disk.root.Slot != want || h.disk.begun[false] != ledger.SlotKey(want-1) {
-			t.Fatalf("root %v, begun %v, error %v; want %d", h.disk.root, h.disk.begun, err, want)
+		if err != nil || len(h.disk.evidence) != int(want) || h.disk.begun[false] != ledger.SlotKey(want-1) {
+			t.Fatalf("%d proofs, begun %v, error %v; want %d", len(h.disk.evidence), h.disk.begun, err, want)
 		}
 	}
 	if len(h.queue) != 0 {

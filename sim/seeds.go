@@ -89,7 +89,11 @@ func RunSeeds(cfg Config, from, to uint64, jobs int, each func(Outcome)) {
 // Command returns the command that runs a Config again and tells its story.
 func (c *Config) Command() string {
 	if c.Scenario != "" {
-		return fmt.Sprintf("tutti sim --scenario %s --seed %d --story", c.Scenario, c.Seed)
+		s := fmt.Sprintf("tutti sim --scenario %s --seed %d --story", c.Scenario, c.Seed)
+		if c.Unshared {
+			s += " --unshared"
+		}
+		return s
 	}
 	d := DefaultConfig()
 	s := fmt.Sprintf("tutti sim --seed %d --validators %d --slots %d", c.Seed, c.Validators, c.Slots)
@@ -114,6 +118,9 @@ func (c *Config) Command() string {
 	}
 	if c.Adversaries {
 		s += " --adversaries"
+	}
+	if c.Unshared {
+		s += " --unshared"
 	}
 	return s + " --story"
 }

@@ -170,7 +170,8 @@ func (h *Heard) place(account ledger.Pubkey, earlier []*heard, x *heard, b *Bloc
 		}
 		at = tower[i]
 	}
-	if root := at.At(x.root); root == nil || root.Ref.Slot != x.root {
+	root := at.At(x.root)
+	if root == nil || root.Ref.Slot != x.root {
 		return fmt.Errorf("votes for %v with root %d, which is not on that fork", x.block, x.root)
 	}
 	if err := lockedOut(earlier, x, b); err != nil {
@@ -183,7 +184,9 @@ func (h *Heard) place(account ledger.Pubkey, earlier []*heard, x *heard, b *Bloc
 		}
 		voter.until[tower[i]] = max(voter.until[tower[i]], until(l))
 	}
-	voter.told = max(voter.told, x.root)
+	if root.Ref.Slot > voter.root.Ref.Slot {
+		voter.root = root
+	}
 	h.require(account, earlier, x, b, tower)
 	return nil
 }

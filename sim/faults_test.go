@@ -105,8 +105,14 @@ func TestOverlappingEpisodes(t *testing.T) {
 		down  bool
 		slow  string
 	}{
-		{down[0], true, true, "[]"}, {down[1], true, true, "[]"}, {down[0], false, true, "[]"}, {down[1], false, false, "[]"},
-		{slow[0], true, false, "[9]"}, {slow[1], true, false, "[9 3]"}, {slow[0], false, false, "[3]"}, {slow[1], false, false, "[]"},
+		{down[0], true, true, "[]"},
+		{down[1], true, true, "[]"},
+		{down[0], false, true, "[]"},
+		{down[1], false, false, "[]"},
+		{slow[0], true, false, "[9]"},
+		{slow[1], true, false, "[9 3]"},
+		{slow[0], false, false, "[3]"},
+		{slow[1], false, false, "[]"},
 	} {
 		if err := s.apply(step.of, step.begin); err != nil {
 			t.Fatal(err)

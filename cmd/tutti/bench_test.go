@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,7 +57,10 @@ func checkReport(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var r bench.Report
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &r))
-	if len(r.Steps) != len(args)-1 || r.Slots == 0 || r.SkippedSlots >= r.Slots || r.BankHashMismatches != 0 {
+	// On a starved machine a step may be over before a block is confirmed; the
+	// report says so.
+	stood := slices.Contains(r.Notes, "no block was confirmed during the load")
+	if len(r.Steps) != len(args)-1 || stood != (r.Slots == 0) || !stood && r.SkippedSlots >= r.Slots || r.BankHashMismatches != 0 {
 		ts.Fatalf("%d steps, %d slots, %d skipped, %d mismatches", len(r.Steps), r.Slots, r.SkippedSlots, r.BankHashMismatches)
 	}
 	inSeconds, landed := uint64(0), uint64(0)

@@ -40,7 +40,7 @@ type Options struct {
 	Command string
 	// Only names the series to measure; none stands for all.
 	Only []string
-	// Sizes are those of each series, by its name. Devnet.Validators is how
+	// Sizes are those of each series, by its name, ascending. Devnet.Validators is how
 	// many validators those devnets have whose validators do not grow; more,
 	// if there are more lanes, since each lane needs a validator of its own.
 	Sizes map[string][]int
@@ -72,9 +72,12 @@ func (o *Options) check() error {
 		if len(o.Sizes[name]) == 0 {
 			return measure.Setup("no sizes for %s: name one or more", name)
 		}
-		for _, size := range o.Sizes[name] {
+		for i, size := range o.Sizes[name] {
 			if size < 1 || size > sizesMax[name] {
 				return measure.Setup("%d %s: use 1 to %d", size, name, sizesMax[name])
+			}
+			if i > 0 && size <= o.Sizes[name][i-1] {
+				return measure.Setup("%s %d after %d: name the smallest first", name, size, o.Sizes[name][i-1])
 			}
 		}
 	}

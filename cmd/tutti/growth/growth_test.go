@@ -77,7 +77,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out strings.Builder
-	if err := Run(ctx, o, &out, io.Discard); err != nil || !strings.Contains(out.String(), "**Interrupted**") {
+	if err := Run(ctx, o, &out, io.Discard); err != nil || !strings.Contains(out.String(), "**Interrupted**") || strings.Contains(out.String(), "|") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -119,6 +119,7 @@ func TestRefused(t *testing.T) {
 		"0 proposers":          func(o *Options) { o.Proposers = 0 },
 		"no sizes for world":   func(o *Options) { o.Sizes[World] = nil },
 		"0 validators":         func(o *Options) { o.Sizes[Validators] = []int{0} },
+		"world 5 after 5":      func(o *Options) { o.Sizes[World] = []int{5, 5} },
 		"33 lanes":             func(o *Options) { o.Only, o.Sizes[Lanes] = nil, []int{33} },
 		"1 slots":              func(o *Options) { o.Simulation.Slots = 1 },
 		"1s on this machine":   func(o *Options) { o.Devnet.Duration = time.Second },

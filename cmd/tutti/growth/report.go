@@ -229,11 +229,15 @@ func (o *Options) page(r *Report) *page.Page {
 		if s.Name == World {
 			share = worldShare
 		}
+		rows := s.measured()
+		if len(rows) == 0 {
+			continue
+		}
 		for _, t := range s.tables() {
 			t.columns = append(share[:len(share):len(share)], t.columns...)
 			p.Parts = append(p.Parts, page.Part{
 				Heading: about.heading + ": " + strings.ToLower(t.heading[:1]) + t.heading[1:],
-				Table:   t.table(about.size, s.measured()), Chart: t.draw(about.size, s.measured()),
+				Table:   t.table(about.size, rows), Chart: t.draw(about.size, rows),
 			})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"tutti/internal/planted"
 	"tutti/ledger"
 )
 
@@ -316,7 +317,7 @@ func (a *Agreement) opinion(at Value, block ledger.BlockRef) (Opinion, Value) {
 			differs, found = at.Block, true
 		}
 		next, ok := a.others[at]
-		if !ok {
+		if !ok || planted.Is(planted.LinksIgnored) {
 			break
 		}
 		at = Value{next.Parent, next.ParentHash}

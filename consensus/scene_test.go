@@ -85,6 +85,7 @@ type scene struct {
 	forks   *ForkChoice
 	tally   *Tally
 	tower   *Tower
+	agreed  *Agreement
 	lineage map[ledger.BlockRef]*Lineage
 	ballots map[ledger.BlockRef]*Ballots
 }
@@ -104,6 +105,7 @@ func newScene(stakes ...string) *scene {
 		forks:   NewForkChoice(genesis, epochs),
 		tally:   NewTally(genesis, epochs),
 		tower:   NewTower(account("me"), genesis),
+		agreed:  NewAgreement(genesis, value("p0"), epochs),
 		lineage: map[ledger.BlockRef]*Lineage{genesis: NewLineage(genesis)},
 		ballots: map[ledger.BlockRef]*Ballots{genesis: NewBallots(epochs.At(0))},
 	}
@@ -232,6 +234,48 @@ func (s *scene) do(line string) string {
 			}
 		}
 		return s.towerString()
+	case "executed", "learn": // executed BLOCK on PARENT VALUE; learn … VALUE PARENT'S
+		b, parent := block(args[0]), block(args[2])
+		l := Link{Block: b, Parent: parent, Hash: value(args[3])}
+		if cmd == "learn" {
+			l.ParentHash = value(args[4])
+			s.agreed.Learn(l)
+			return "ok"
+		}
+		l.ParentHash, _ = s.agreed.Own(parent)
+		s.agreed.Executed(l)
+		return "ok"
+	case "report": // report VOTER:VOTED SLOT:BLOCK:VALUE…
+		for _, a := range args {
+			f := strings.Split(a, ":")
+			voted, _ := strconv.Atoi(f[1])
+			s.agreed.Report(account(f[0]), ledger.Slot(voted), Value{block(f[2]), value(f[3])}, []byte(a))
+		}
+		return "ok"
+	case "retract":
+		s.agreed.Retract(account(args[0]))
+		return "ok"
+	case "discard":
+		s.agreed.Discard(block(args[0]))
+		return "ok"
+	case "judge":
+		var out []string
+		for _, a := range args {
+			sums, ok := s.agreed.Judge(block(a))
+			if !ok {
+				out = append(out, a+": not executed")
+				continue
+			}
+			out = append(out, fmt.Sprintf("%s: %d with, %d against, %d of it unnamed, of %d: %v",
+				a, sums.With, sums.Against, sums.Unnamed, sums.Total, sums.State()))
+		}
+		return strings.Join(out, "\n")
+	case "wanted": // wanted BLOCK [all]: the links that would tell more
+		var out []string
+		for _, w := range s.agreed.Wanted(block(args[0]), len(args) > 1) {
+			out = append(out, fmt.Sprintf("%s of %s", name(w.Block), strings.TrimRight(string(w.Account[:]), "\x00")))
+		}
+		return cmp.Or(strings.Join(out, ", "), "none")
 	case "restore": // restore ROOT on=BLOCKS early=BLOCKS
 		at := make(map[ledger.BlockRef]Place)
 		for _, a := range args[1:] {

@@ -3,7 +3,6 @@ package invariant
 import (
 	"fmt"
 
-	"tutti/consensus"
 	"tutti/ledger"
 )
 
@@ -12,7 +11,6 @@ import (
 // can have seen more than that.
 type Halts struct {
 	ledger *Ledger
-	epochs *consensus.Epochs
 	claims map[ledger.Pubkey][]claim
 }
 
@@ -25,7 +23,7 @@ type claim struct {
 
 // NewHalts returns an empty copy for a ledger.
 func NewHalts(l *Ledger) *Halts {
-	return &Halts{ledger: l, epochs: consensus.NewEpochs(l.schedule), claims: make(map[ledger.Pubkey][]claim)}
+	return &Halts{ledger: l, claims: make(map[ledger.Pubkey][]claim)}
 }
 
 // Report takes the BankHash that an account reports of a slot on the fork of a
@@ -59,7 +57,7 @@ func (h *Halts) block(c claim) *Block {
 // descendants, whose links may show that they differ from the block on; and all
 // stake.
 func (h *Halts) Against(b *Block) (against, total ledger.Lamports) {
-	stakes := h.epochs.At(b.Ref.Slot)
+	stakes := h.ledger.stakesAt(b.Ref.Slot)
 	for i := range stakes.Items {
 		for _, c := range h.claims[stakes.Items[i].VoteAccount] {
 			if at := h.block(c); at != nil && at.Executed && at.BankHash != c.hash && (b.Descends(at) || at.Descends(b)) {
@@ -68,14 +66,14 @@ func (h *Halts) Against(b *Block) (against, total ledger.Lamports) {
 			}
 		}
 	}
-	return against, stakes.Total()
+	return against, stakes.TotalStake()
 }
 
 // Halt checks that an honest node may stop voting, or halt, over a block: more
 // than a third of the total stake reports another BankHash.
 func (h *Halts) Halt(b *Block) error {
 	against, total := h.Against(b)
-	if !consensus.OneThird(against, total) {
+	if !h.ledger.stakesAt(b.Ref.Slot).exceeded(against, 1, 3) {
 		return fmt.Errorf("stops over %v, where %d of %d lamports report another BankHash", b.Ref, against, total)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"tutti/bank"
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/validator"
 )
@@ -154,7 +155,7 @@ func (n *Node) changed(j *judged) HealthChanged {
 // goBack forgets this node's results down to the last certified block, from
 // which it executes again, or gives up.
 func (n *Node) goBack(wrong *judged, base *validator.Block) {
-	if n.retries == retriesMax || base == nil || base.Slot < n.forks.Root().Slot || !n.isCertified(base) {
+	if n.retries == retriesMax || planted.Is(planted.NeverBack) || base == nil || base.Slot < n.forks.Root().Slot || !n.isCertified(base) {
 		n.stop(Wrong, wrong, "more than two thirds of the stake have one other BankHash")
 		return
 	}

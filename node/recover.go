@@ -142,7 +142,7 @@ func (n *Node) restore(r Recovered) error {
 	}
 	root := n.forks.Root()
 	n.tower = consensus.NewTower(n.self, root.BlockRef)
-	if len(r.Halt) > 0 {
+	if len(r.Halt) > 0 && !planted.Is(planted.HaltLost) {
 		h, err := ParseHalt(r.Halt)
 		if err != nil {
 			return err

@@ -219,7 +219,7 @@ func (n *Node) vote() {
 	if !n.isVoter || !n.started() || n.stopped() {
 		return
 	}
-	if n.health == Stalled {
+	if n.health == Stalled && !planted.Is(planted.StallVotes) {
 		n.reportInstead()
 		return
 	}

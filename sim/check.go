@@ -83,6 +83,7 @@ func (s *nodeSet) add(i int) {
 type watched struct {
 	dishonest  bool
 	halted     bool                         // for ever
+	stalled    bool                         // it does not vote for now
 	blocks     map[*invariant.Block]bool    // held
 	userBlocks map[ledger.UserBlockRef]bool // held and well formed
 	complete   map[*invariant.Block]bool    // all UserBlocks up to it are held
@@ -159,6 +160,7 @@ func (w *watched) startAt(root *invariant.Block) {
 	w.sent = make(map[ledger.Hash]*fanned)
 	w.counted = make(map[counted]bool)
 	w.final = 0
+	w.stalled = false
 }
 
 // signers remembers who may sign what.
@@ -304,6 +306,7 @@ func (c *checker) report(host int, of any) error {
 // health checks that an honest node stops for a reason, and for good (PROTOCOL
 // section 10).
 func (c *checker) health(w *watched, r *node.HealthChanged) error {
+	w.stalled = r.Health == node.Stalled
 	switch {
 	case r.Health == node.Healthy && w.halted:
 		return errors.New("goes on after it has halted")
@@ -622,6 +625,9 @@ func (c *checker) due(h *host, s *shred.Shred) error {
 // vote checks a node's own vote as it leaves the node.
 func (c *checker) vote(host int, m node.VoteMessage, disk *store) error {
 	w := &c.nodes[host]
+	if w.stalled {
+		return fmt.Errorf("vote for %v while it has stalled", m.Vote.Block)
+	}
 	if string(w.last) == string(m.Tx.Raw()) {
 		return nil // sent again
 	}

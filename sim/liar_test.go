@@ -139,4 +139,9 @@ func TestHealthViolations(t *testing.T) {
 	x.fine(x.report(0, halt(x)))
 	x.broken(x.report(0, node.HealthChanged{}), "goes on after")
 	x.broken(x.report(0, node.Rooted{Block: x.ref(1)}), "after it has halted")
+	x = newScene(t)
+	x.broken(x.report(0, node.HealthChanged{Health: node.Stalled, Block: x.ref(2)}), "stops over")
+	x.broken(x.vote(0, node.VoteMessage{}, nil), "while it has stalled")
+	x.fine(x.report(0, node.HealthChanged{}))
+	x.fine(x.vote(0, node.VoteMessage{}, nil)) // sent again
 }

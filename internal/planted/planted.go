@@ -43,6 +43,8 @@ const (
 	StakesEpoch Bug = "consensus-stakes-epoch"
 	// Two children of a block append to one slice of reports.
 	SharedReports Bug = "consensus-shared-reports"
+	// Fetched links of others are not followed.
+	LinksIgnored Bug = "consensus-links-ignored"
 	// Execution that lags behind does not make UserBlocks smaller.
 	LagIgnored Bug = "consensus-lag-ignored"
 
@@ -117,6 +119,12 @@ const (
 	Rebroadcast Bug = "node-rebroadcast"
 	// A shred that was passed on is passed on again.
 	PassedTwice Bug = "node-passed-twice"
+	// A node that has stalled votes all the same.
+	StallVotes Bug = "node-stall-votes"
+	// A halt is forgotten by a restart.
+	HaltLost Bug = "node-halt-lost"
+	// A node that is wrong gives up at once, without executing again.
+	NeverBack Bug = "node-never-back"
 	// The proof of an equivocation is not stored.
 	EvidenceLost Bug = "node-evidence-lost"
 )

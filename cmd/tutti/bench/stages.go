@@ -117,8 +117,8 @@ type Stages struct {
 	Times    map[string]time.Duration // by stage
 }
 
-// PerTx returns a time in microseconds per executed transaction.
-func (s *Stages) PerTx(t time.Duration) float64 {
+// perTx returns a time in microseconds per executed transaction.
+func (s *Stages) perTx(t time.Duration) float64 {
 	return float64(t.Microseconds()) / float64(max(s.Executed, 1))
 }
 
@@ -206,7 +206,7 @@ func (s *Stages) print(out io.Writer) {
 	fmt.Fprintf(out, "%d transactions in %d s, %.2f cores\n\n", s.Executed, s.Seconds, sum.Seconds()/float64(s.Seconds))
 	fmt.Fprintf(out, "%-32s %10s %7s\n", "stage, of all validators", "µs per tx", "share")
 	for _, name := range names {
-		fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", name, s.PerTx(s.Times[name]), 100*float64(s.Times[name])/float64(max(sum, 1)))
+		fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", name, s.perTx(s.Times[name]), 100*float64(s.Times[name])/float64(max(sum, 1)))
 	}
-	fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", "all", s.PerTx(sum), 100.0)
+	fmt.Fprintf(out, "%-32s %10.1f %6.1f%%\n", "all", s.perTx(sum), 100.0)
 }

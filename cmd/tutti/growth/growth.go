@@ -119,8 +119,8 @@ type Row struct {
 	Error   string          `json:"error,omitempty"`
 	Local   *devnet.Summary `json:"local,omitempty"`
 	// Stages is where the validators' processor time went, in microseconds a
-	// transaction.
-	Stages map[string]float64 `json:"stages_us_per_tx,omitempty"`
+	// transaction that was offered: a backlog then changes nothing.
+	Stages map[string]float64 `json:"stages_us_per_offered_tx,omitempty"`
 	World  *InWorld           `json:"world,omitempty"`
 }
 
@@ -238,7 +238,7 @@ func (o *Options) measure(ctx context.Context, s *Series, row *Row, progress io.
 			}
 			row.Stages = map[string]float64{}
 			for stage, t := range s.Times {
-				row.Stages[stage] = s.PerTx(t)
+				row.Stages[stage] = float64(t.Microseconds()) / float64(d.Load*s.Seconds)
 			}
 		}
 		row.Local, err = d.Run(ctx, of)

@@ -188,7 +188,7 @@ func (s *Series) tables() []table {
 		{"Latency", localLatencies, "milliseconds", false},
 	}
 	if profiled := slices.DeleteFunc(s.measured(), func(r *Row) bool { return r.Stages == nil }); len(profiled) > 0 {
-		tables = append(tables, table{"Where the processor time goes, µs a transfer", stageColumns(profiled), "µs a transfer", false})
+		tables = append(tables, table{"Where the processor time goes, µs a transfer offered", stageColumns(profiled), "µs a transfer offered", false})
 	}
 	return tables
 }

@@ -449,6 +449,13 @@ func (x *Voter) conflicts(b *Block, now ledger.Slot) bool {
 	})
 }
 
+// Full tells whether an account's next vote roots a block: its tower holds as
+// many votes as one can. After votes have expired others must come for them
+// first.
+func (v *Votes) Full(account ledger.Pubkey) bool {
+	return len(v.voter(account).tower) == consensus.LockoutsMax
+}
+
 // Prune forgets votes for blocks that lie below a slot and lock nobody any
 // more.
 func (v *Votes) Prune(slot ledger.Slot) {

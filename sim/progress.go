@@ -29,7 +29,8 @@ const (
 	progressSlots = 16
 	// progressSlotsAll is for the last node.
 	progressSlotsAll = 32
-	// firstRootSlots is for a root if there was none before.
+	// firstRootSlots is for a root if there was none before, or the votes that
+	// would make one have expired.
 	firstRootSlots = 64
 )
 
@@ -90,8 +91,11 @@ func (p Progress) String() string {
 // clock is one deadline, in slots after everything has healed.
 type clock struct {
 	slots, at ledger.Slot // when it is over, and when it was met
+	promised  ledger.Slot // when it is over if nothing excuses
 	met       bool
 }
+
+func newClock(slots ledger.Slot) clock { return clock{slots: slots, promised: slots} }
 
 func (c *clock) meet(at ledger.Slot) {
 	if !c.met {
@@ -104,7 +108,7 @@ func (c *clock) count(t *InTime) {
 	switch {
 	case !c.met:
 		t.Unjudged++
-	case c.at <= c.slots:
+	case c.at <= c.promised:
 		t.Met++
 		t.Worst = max(t.Worst, c.at)
 	default:
@@ -123,6 +127,9 @@ type healing struct {
 	most, all clock
 	// more is how many slots there are after a lock.
 	more ledger.Slot
+	// confirmed says that nodes with more than two thirds of the stake have
+	// confirmed a new slot.
+	confirmed bool
 	// stuck is the last slot in which no fork could get more than two thirds,
 	// held has the last one in which a machine's own votes locked it out.
 	stuck ledger.Slot
@@ -135,7 +142,7 @@ type healing struct {
 func (s *Sim) heal(p *phase) {
 	h := &healing{
 		healed: p.end, chaos: true, more: progressSlots,
-		most: clock{slots: progressSlots}, all: clock{slots: progressSlotsAll},
+		most: newClock(progressSlots), all: newClock(progressSlotsAll),
 		roots: make([]ledger.Slot, len(s.hosts)),
 	}
 	for i := range s.hosts {
@@ -143,7 +150,7 @@ func (s *Sim) heal(p *phase) {
 		h.rooted = h.rooted || h.roots[i] > 0
 	}
 	if !h.rooted {
-		h.all.slots, h.more = firstRootSlots, firstRootSlots
+		h.all, h.more = newClock(firstRootSlots), firstRootSlots
 	}
 	s.watch(h)
 }
@@ -154,7 +161,7 @@ func (s *Sim) healthy() {
 	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
 		s.watch(&healing{
 			healed: s.cfg.Slots - progressSlots, rooted: true, roots: make([]ledger.Slot, len(s.hosts)),
-			most: clock{slots: progressSlots}, all: clock{slots: progressSlots}, more: progressSlots,
+			most: newClock(progressSlots), all: newClock(progressSlots), more: progressSlots,
 		})
 	}
 }
@@ -179,13 +186,15 @@ func (s *Sim) unwatch() {
 // whether they still have time. A node whose own votes lock it out of the fork
 // of more than a third of the stake has it from the last slot on in which they
 // do. All have it from the last slot on in which there was no fork for which
-// more than two thirds of the stake could vote.
+// more than two thirds of the stake could vote. For a root they have as long as
+// for the first of a ledger if too few towers are full when something new is
+// confirmed.
 func (s *Sim) judge(h *healing) error {
 	if h != s.healing {
 		return nil // there is chaos again
 	}
 	now := s.slotOf(s.now)
-	var with, total ledger.Lamports
+	var news, with, full, total ledger.Lamports
 	able := make(map[ledger.Pubkey]bool)
 	var behind []int
 	for i, v := range s.genesis.Validators {
@@ -196,11 +205,23 @@ func (s *Sim) judge(h *healing) error {
 		}
 		able[v.VoteAccount] = true
 		confirmed, rooted := w.confirmed > h.healed, w.highest.Ref.Slot > h.roots[i]
+		if confirmed {
+			news += v.Stake
+		}
 		if confirmed && (rooted || !h.rooted) {
 			with += v.Stake
 		}
+		if s.check.votes.Full(v.VoteAccount) {
+			full += v.Stake
+		}
 		if !confirmed || !rooted {
 			behind = append(behind, i)
+		}
+	}
+	if 3*news > 2*total && !h.confirmed {
+		h.confirmed = true
+		if 3*full <= 2*total { // the votes of before have expired
+			h.most.slots, h.all.slots, h.more = firstRootSlots, firstRootSlots, firstRootSlots
 		}
 	}
 	if 3*with > 2*total {
@@ -215,7 +236,8 @@ func (s *Sim) judge(h *healing) error {
 	if !s.check.votes.Joinable(now, func(account ledger.Pubkey) bool { return able[account] }) {
 		h.stuck = now
 	}
-	if !h.most.met && now >= max(h.healed, h.stuck)+h.most.slots {
+	since := now - max(h.healed, h.stuck)
+	if !h.confirmed && since >= progressSlots || !h.most.met && since >= h.most.slots {
 		return s.noProgress(h, behind[0])
 	}
 	for _, i := range behind {

@@ -31,7 +31,8 @@ func newHealed(t *testing.T, away int) *healed {
 	}
 	x.sim.heal(&phase{end: 5})
 	x.h = x.sim.healing
-	x.h.rooted, x.h.all.slots, x.h.more = true, progressSlotsAll, progressSlots
+	x.h.rooted, x.h.all, x.h.more = true, newClock(progressSlotsAll), progressSlots
+	x.h.confirmed = true // when towers were full
 	return x
 }
 
@@ -92,6 +93,22 @@ func TestProgressExcused(t *testing.T) {
 		x.fine(x.at(7, 0))
 		x.fine(x.at(21, 0)) // 2/3 were out of reach in slot 6
 		x.broken(x.at(22, 0), "no fork could get 2/3 up to slot 6")
+	})
+	t.Run("votes that expired", func(t *testing.T) {
+		x := newHealed(t, 0)
+		x.h.confirmed = false // towers have one vote
+		for i := range x.nodes {
+			x.nodes[i].confirmed = 20
+		}
+		x.fine(x.at(20, 0))
+		x.fine(x.at(5+firstRootSlots-1, 0))
+		x.broken(x.at(5+firstRootSlots, 0), "all has healed")
+	})
+	t.Run("nothing confirmed while votes expired", func(t *testing.T) {
+		x := newHealed(t, 0)
+		x.h.confirmed = false
+		x.fine(x.at(20, 3))
+		x.broken(x.at(21, 3), "all has healed")
 	})
 	t.Run("met late", func(t *testing.T) {
 		x := newHealed(t, 2)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -144,4 +145,78 @@ func TestHealthViolations(t *testing.T) {
 	x.broken(x.vote(0, node.VoteMessage{}, nil), "while it has stalled")
 	x.fine(x.report(0, node.HealthChanged{}))
 	x.fine(x.vote(0, node.VoteMessage{}, nil)) // sent again
+}
+
+// Liars are drawn with less than a third of the stake, a third, a lamport more
+// and much more.
+func TestLiarsAreDrawn(t *testing.T) {
+	runs, kinds := 0, map[string]int{}
+	for seed := range uint64(400) {
+		cfg := small(seed)
+		cfg.Validators = 4 + int(seed%7)
+		validators := cfg.validators()
+		liars := drawLiars(&cfg, validators)
+		if liars == nil {
+			continue
+		}
+		runs++
+		var wrong, total ledger.Lamports
+		for i, v := range validators {
+			total += v.Stake
+			if liars[i] != nil {
+				wrong += v.Stake
+			}
+		}
+		switch {
+		case 3*wrong < total:
+			kinds["below"]++
+		case 3*wrong == total:
+			kinds["at"]++
+		case 3*(wrong-1) == total-1:
+			kinds["just above"]++
+		case 5*wrong < 3*total:
+			kinds["above"]++
+		default:
+			t.Errorf("seed %d: %d of %d lamports", seed, wrong, total)
+		}
+	}
+	if runs < 50 || runs > 150 || kinds["below"] < 10 || kinds["at"] < 10 || kinds["just above"] < 10 || kinds["above"] < 10 {
+		t.Errorf("%d of 400 runs: %v", runs, kinds)
+	}
+}
+
+// Who has not halted two slots and the greatest latency after the vote that
+// crosses a third breaks a promise; with faults that is not asked.
+func TestLateHaltIsFound(t *testing.T) {
+	s, err := newSim(small(1), dishonest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	halting := func(at time.Duration) error {
+		s.now, s.halted = at, false
+		return s.halting()
+	}
+	if err := halting(time.Minute); err != nil {
+		t.Error(err)
+	}
+	s.check.crossed = time.Second
+	limit := time.Second + 2*s.slotAt(1) - 2*s.slotAt(0) + s.cfg.Network.LatencyMax + s.cfg.Network.Jitter
+	if err := halting(limit); err != nil {
+		t.Error(err)
+	}
+	for i := range s.check.nodes[1:] {
+		s.check.nodes[i].halted = true
+	}
+	err = halting(limit + 1)
+	if v, ok := err.(*Violation); !ok || v.Node != len(s.hosts)-1 || !strings.Contains(v.What, "has not halted") {
+		t.Errorf("%v", err)
+	}
+	s.check.nodes[len(s.hosts)-1].halted = true
+	if err := halting(limit + 1); err != nil {
+		t.Error(err)
+	}
+	s.check.nodes[0].halted, s.cfg.Network.Loss = false, 1
+	if err := halting(limit + 1); err != nil {
+		t.Error(err)
+	}
 }

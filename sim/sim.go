@@ -63,6 +63,7 @@ type Sim struct {
 	// came of the others.
 	healing  *healing
 	progress Progress
+	halted   bool // it was asked whether all have
 }
 
 // New makes a cluster that has not begun to run.
@@ -108,6 +109,9 @@ func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 		s.story = newStory(s.slotOf)
 	}
 	validators := cfg.validators()
+	if cfg.Adversaries {
+		s.villains.liars = drawLiars(&cfg, validators)
+	}
 	genesis, err := cluster.NewGenesis(cluster.Options{
 		Params:     cfg.Params,
 		T0:         s.start.Add(t0After).UnixNano(),
@@ -125,7 +129,7 @@ func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 	if script != nil {
 		s.villains, s.faults = script.plan(s)
 	}
-	if cfg.Adversaries {
+	if cfg.Adversaries && s.villains.liars == nil {
 		s.villains = drawDishonest(&cfg, validators)
 	}
 	if err := s.villains.validate(validators); err != nil {
@@ -215,6 +219,9 @@ func (s *Sim) Run() (result Result, err error) {
 			}
 		}
 		s.now, current = it.at, it.host
+		if err := s.halting(); err != nil {
+			return s.result(), err
+		}
 		if err := s.happen(&it); err != nil {
 			if v, ok := err.(*Violation); ok {
 				return s.result(), v
@@ -223,6 +230,9 @@ func (s *Sim) Run() (result Result, err error) {
 		}
 	}
 	s.now = end
+	if err := s.halting(); err != nil {
+		return s.result(), err
+	}
 	result = s.result()
 	if s.scenario != nil {
 		if err := s.scenario.judge(s, &result); err != nil {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"tutti/cluster"
 	"tutti/consensus"
@@ -85,7 +86,7 @@ func drawDishonest(cfg *Config, validators []cluster.Validator) dishonest {
 			kinds := adversaries[k]
 			all = append(all, kinds[rng.IntN(len(kinds))].of(cfg.random("adversary", 2*i+n)))
 		}
-		d.behaviours[i] = all
+		d.behaviours[i] = all.alone()
 	}
 	liars := adversaries[len(adversaries)-1]
 	for _, i := range order[:rng.IntN(len(order)/2+1)] {
@@ -135,6 +136,15 @@ func (c Config) with(a adversary) (Config, dishonest, error) {
 
 // several is one behaviour after the other.
 type several []behaviour
+
+// alone leaves a behaviour that needs bad UserBlocks of its own without another
+// that makes some: the one would take what the other made for the node's.
+func (s several) alone() several {
+	if !slices.ContainsFunc(s, func(b behaviour) bool { _, ok := b.(several); return ok }) {
+		return s
+	}
+	return slices.DeleteFunc(s, func(b behaviour) bool { _, ok := b.(*badProposer); return ok })
+}
 
 func (s several) String() string {
 	out := s[0].String()

@@ -1,7 +1,8 @@
 // Hunt tests the tests: it plants the bugs of package planted, one after the
 // other, and says which test and which promise of a simulation finds each.
-// Its exit code is 1 if nothing finds one. Run it in the repository's root, or
-// as `make bugs`.
+// Its exit code is 1 if nothing finds one, or if a test or a run with one ends
+// in a way that names neither test nor promise: what hangs, or does not even
+// start, has found nothing. Run it in the repository's root, or as `make bugs`.
 //
 // Of the tests those of the wrong package run first, then those of all other
 // packages, up to the first that fails. Of the simulations a short run without
@@ -11,6 +12,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,9 +36,8 @@ var packages = []string{
 	"consensus", "bank", "poh", "shred", "turbine", "repair", "proposer", "leader", "validator", "node",
 }
 
-// tooLong is when a test or a run is taken for one that hangs, which finds a
-// bug as well.
-const tooLong = "20m"
+// tooLong is when the tests of a package or a run are taken for ones that hang.
+const tooLong = 20 * time.Minute
 
 func main() {
 	var (
@@ -55,12 +56,17 @@ type bug struct{ name, what string }
 
 // finding is what finds a bug, if anything does.
 type finding struct {
-	what string        // "–": nothing
+	what string        // "–": all passed
 	seed string        // of the simulation, and its kind
 	took time.Duration // of a processor
+	// unclear says that something failed, but names no test or promise: nothing
+	// is found.
+	unclear bool
 }
 
-func (f *finding) found() bool { return f.what != "–" }
+func (f *finding) failed() bool { return f.what != "–" }
+
+func (f *finding) found() bool { return f.failed() && !f.unclear }
 
 func run(out io.Writer, only string, seeds []string) error {
 	pattern, err := regexp.Compile(only)
@@ -81,12 +87,12 @@ func run(out io.Writer, only string, seeds []string) error {
 		return err
 	}
 	for _, f := range []finding{h.tests(bug{}), h.simulate(bug{})} {
-		if f.found() {
+		if f.failed() {
 			return fmt.Errorf("without a bug: %s, seed %s", f.what, f.seed)
 		}
 	}
 	fmt.Fprintln(out, "| bug | what is wrong | test | s | promise of the simulation | seed | s |\n|---|---|---|---|---|---|---|")
-	var missed []string
+	var missed, unclear []string
 	planted := 0
 	for _, b := range bugs {
 		if !pattern.MatchString(b.name) {
@@ -99,9 +105,18 @@ func run(out io.Writer, only string, seeds []string) error {
 		if !test.found() && !promise.found() {
 			missed = append(missed, b.name)
 		}
+		if test.unclear || promise.unclear {
+			unclear = append(unclear, b.name)
+		}
 	}
 	if len(missed) > 0 {
-		return fmt.Errorf("nothing finds %s", strings.Join(missed, ", "))
+		err = fmt.Errorf("nothing finds %s", strings.Join(missed, ", "))
+	}
+	if len(unclear) > 0 {
+		err = errors.Join(err, fmt.Errorf("neither a test nor a promise is named with %s", strings.Join(unclear, ", ")))
+	}
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(out, "\n%d bugs planted, all found\n", planted)
 	return nil
@@ -164,10 +179,11 @@ func (h *hunter) tests(b bug) finding {
 	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(own(x), own(y)) })
 	f := finding{what: "–"}
 	for _, pkg := range order {
-		out, failed, took := h.command(b, pkg, pkg+".test", "-test.failfast", "-test.timeout="+tooLong)
+		out, failed, took := h.command(b, pkg, pkg+".test", "-test.failfast", "-test.timeout="+tooLong.String())
 		f.took += took
 		if failed {
-			f.what = "`" + pkg + "` " + failedTest(out)
+			f.what, f.unclear = failedTest(out)
+			f.what = "`" + pkg + "` " + f.what
 			break
 		}
 	}
@@ -183,14 +199,14 @@ func (h *hunter) simulate(b bug) finding {
 		out, failed, took := h.command(b, ".", "tutti", append([]string{"sim"}, flags...)...)
 		f.took += took
 		if failed {
-			f.what, f.seed = verdict(out)
+			f.what, f.seed, f.unclear = verdict(out)
 			f.seed = kind + " " + f.seed
 		}
 		return line(out, "trace")
 	}
 	var traces [2]string
 	for i := range traces {
-		if traces[i] = run("healthy", "--validators", "6", "--slots", "8", "--seed", "4"); f.found() {
+		if traces[i] = run("healthy", "--validators", "6", "--slots", "8", "--seed", "4"); f.failed() {
 			return f
 		}
 	}
@@ -198,11 +214,11 @@ func (h *hunter) simulate(b bug) finding {
 		f.what, f.seed = "the traces of two runs differ", "healthy 4"
 		return f
 	}
-	if run("twins", "--scenario", "twins", "--seeds", "0..19", "--jobs", "1"); f.found() {
+	if run("twins", "--scenario", "twins", "--seeds", "0..19", "--jobs", "1"); f.failed() {
 		return f
 	}
 	for _, seed := range h.seeds {
-		if run("faults", "--faults", "--validators", "6", "--slots", "100", "--seed", seed); f.found() {
+		if run("faults", "--faults", "--validators", "6", "--slots", "100", "--seed", seed); f.failed() {
 			return f
 		}
 	}
@@ -212,7 +228,9 @@ func (h *hunter) simulate(b bug) finding {
 // command runs a program in a folder, with a bug and a fixed seed of all
 // tests. It returns the time that it took of a processor.
 func (h *hunter) command(b bug, folder, program string, args ...string) (output string, failed bool, took time.Duration) {
-	cmd := exec.Command(filepath.Join(h.dir, program), args...)
+	ctx, cancel := context.WithTimeout(context.Background(), tooLong+time.Minute) // tests end themselves before
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(h.dir, program), args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "TUTTI_PLANTED="+b.name, "TUTTI_SEED=1")
 	out, err := cmd.CombinedOutput()
@@ -230,23 +248,28 @@ var (
 	key       = regexp.MustCompile(`[1-9A-HJ-NP-Za-km-z]{32,}`)
 )
 
-// failedTest returns the name of the first test that failed.
-func failedTest(output string) string {
+// failedTest returns the name of the first test that failed, or says why that
+// is unclear.
+func failedTest(output string) (name string, unclear bool) {
+	if strings.Contains(output, "panic: test timed out") {
+		return "does not end", true
+	}
 	for _, pattern := range []*regexp.Regexp{failure, panicked} {
 		if m := pattern.FindStringSubmatch(output); m != nil {
-			return "`" + m[1] + "`"
+			return "`" + m[1] + "`", false
 		}
 	}
-	return "does not end"
+	return "names no test", true
 }
 
-// verdict returns what a run says is broken, without long keys, and its seed.
-func verdict(output string) (what, seed string) {
+// verdict returns what a run says is broken, without long keys, and its seed,
+// or says that it is unclear: it did not start, or did not end.
+func verdict(output string) (what, seed string, unclear bool) {
 	m := violation.FindStringSubmatch(output)
 	if m == nil {
-		return "does not run", "–"
+		return "does not run", "–", true
 	}
-	return key.ReplaceAllString(m[2], "…"), m[1]
+	return key.ReplaceAllString(m[2], "…"), m[1], false
 }
 
 // line returns the line of an output that begins so.

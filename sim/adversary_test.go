@@ -59,7 +59,7 @@ func TestAdversaries(t *testing.T) {
 // quarter of all messages gets lost: it costs some time.
 func TestRepairLiars(t *testing.T) {
 	cfg := hostile(1, 8, 24)
-	cfg.Network.Loss, cfg.Params.Fanout = 0.25, 2
+	cfg.Network.Loss, cfg.Fanout = 0.25, 2
 	_, honest := runWith(t, cfg, dishonest{})
 	cfg, liars, err := cfg.with(adversaries[3][0])
 	if err != nil {

@@ -34,6 +34,9 @@ type Config struct {
 	Params  cluster.Params
 	Network Network
 	Machine Machine
+	// Fanout is that of Turbine. 0 is for one that is drawn from the seed with
+	// Faults or Adversaries, and for that of Params otherwise.
+	Fanout int
 	// Load is how many transactions clients submit, per second of virtual
 	// time.
 	Load int
@@ -119,6 +122,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: %d slots, with faults want %d at least", ErrConfig, c.Slots, faultsSlots)
 	case c.World && c.Faults:
 		return fmt.Errorf("%w: faults draw regions of their own, so they go without World", ErrConfig)
+	case c.Fanout < 0:
+		return fmt.Errorf("%w: fanout %d", ErrConfig, c.Fanout)
 	case c.Load < 0:
 		return fmt.Errorf("%w: load %d", ErrConfig, c.Load)
 	}
@@ -131,6 +136,21 @@ func (c *Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// fanouts are what Turbine's fanout is drawn from: trees with two layers and
+// more beside the flat one that the default makes of a small cluster.
+var fanouts = [...]int{2, 3, 200}
+
+// fanout returns that of Turbine in this run.
+func (c *Config) fanout() int {
+	switch {
+	case c.Fanout > 0:
+		return c.Fanout
+	case c.Faults || c.Adversaries:
+		return fanouts[c.random("fanout", 0).IntN(len(fanouts))]
+	}
+	return c.Params.Fanout
 }
 
 // random returns a stream of randomness for one purpose. Streams of different

@@ -73,14 +73,14 @@ func (c *cutOff) told(h *host, of any) {
 	}
 }
 
-func (c *cutOff) judge(s *Sim, r *Result) error {
+func (c *cutOff) judge(s *Sim, r *Result) *Violation {
 	tip := s.check.confirmed.Tip()
 	if tip == nil || tip.Ref.Slot+2 < s.cfg.Slots {
-		return fmt.Errorf("confirmed up to %v in slot %d", tip, s.cfg.Slots)
+		return s.violation(NoProgress, 0, "confirmed up to %v in slot %d", tip, s.cfg.Slots)
 	}
 	for b := tip.At(s.cfg.Slots - 2); b != nil && b.Parent != nil; b = b.Parent {
 		if said := s.check.of(b); len(said.confirmed) != c.validators {
-			return fmt.Errorf("%v is confirmed on %d of %d nodes", b.Ref, len(said.confirmed), c.validators)
+			return s.violation(NoProgress, 0, "%v is confirmed on %d of %d nodes", b.Ref, len(said.confirmed), c.validators)
 		}
 	}
 	slots := func(at map[int]time.Duration) string {
@@ -96,7 +96,7 @@ func (c *cutOff) judge(s *Sim, r *Result) error {
 	}
 	for _, i := range c.cut {
 		if c.caughtUp[i] == 0 || c.voted[i] == 0 {
-			return fmt.Errorf("node %d was cut off and has not caught up, or votes no more: %s, %s", i, slots(c.caughtUp), slots(c.voted))
+			return s.violation(NoProgress, i, "node %d was cut off and has not caught up, or votes no more: %s, %s", i, slots(c.caughtUp), slots(c.voted))
 		}
 	}
 	r.Figures = fmt.Sprintf("confirmed at the heal: slot %d of %d, by those that were not cut off\n", c.target, cutFirst+c.slots) +

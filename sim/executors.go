@@ -166,7 +166,7 @@ func (x *executors) slots(w *window) float64 {
 	return float64(w.end-w.begin) / float64(x.sim.slotAt(1)-x.sim.slotAt(0))
 }
 
-func (x *executors) judge(s *Sim, r *Result) error {
+func (x *executors) judge(s *Sim, r *Result) *Violation {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 	for _, w := range []struct {
 		name string
@@ -179,9 +179,9 @@ func (x *executors) judge(s *Sim, r *Result) error {
 	r.Figures += fmt.Sprintf("recovered: %.1f slots after the end\n", float64(x.caughtUp)/float64(s.slotAt(1)-s.slotAt(0)))
 
 	most := 100 * (int(s.cfg.Params.LagZero) + backlogSlack)
-	within := func(name string, got, normal time.Duration) error {
+	within := func(name string, got, normal time.Duration) *Violation {
 		if 10*got > 11*normal || normal == 0 {
-			return fmt.Errorf("%s is %v, %v before: more than 10 %% longer", name, got, normal)
+			return s.violation(NoProgress, 0, "%s is %v, %v before: more than 10 %% longer", name, got, normal)
 		}
 		return nil
 	}
@@ -190,23 +190,23 @@ func (x *executors) judge(s *Sim, r *Result) error {
 		*window
 	}{{"while executors are slow", &x.slow}, {"afterwards", &x.after}} {
 		for _, p := range []float64{0.5, 0.99} {
-			if err := within(fmt.Sprintf("p%.0f of the time between votes %s", 100*p, w.name), share(w.votes, p), share(x.before.votes, p)); err != nil {
-				return err
+			if v := within(fmt.Sprintf("p%.0f of the time between votes %s", 100*p, w.name), share(w.votes, p), share(x.before.votes, p)); v != nil {
+				return v
 			}
-			if err := within(fmt.Sprintf("p%.0f of the time until a block is confirmed %s", 100*p, w.name), share(w.confirms, p), share(x.before.confirms, p)); err != nil {
-				return err
+			if v := within(fmt.Sprintf("p%.0f of the time until a block is confirmed %s", 100*p, w.name), share(w.confirms, p), share(x.before.confirms, p)); v != nil {
+				return v
 			}
 		}
 	}
 	switch {
 	case x.slow.lag <= int(s.cfg.Params.LagFull):
-		return fmt.Errorf("the executors keep up: Λ is %d at most", x.slow.lag)
+		return s.violation(Diverged, 0, "the executors keep up: Λ is %d at most", x.slow.lag)
 	case x.slow.backlog > most || x.slow.lag > lagMax:
-		return fmt.Errorf("the backlog is Λ %d, %d %% of a full block, more than %d or %d", x.slow.lag, x.slow.backlog, lagMax, most)
+		return s.violation(Diverged, 0, "the backlog is Λ %d, %d %% of a full block, more than %d or %d", x.slow.lag, x.slow.backlog, lagMax, most)
 	case x.caughtUp == 0 || x.lagging() > 0:
-		return fmt.Errorf("%d nodes lag %d slots after the end", x.lagging(), x.recovery)
+		return s.violation(NoProgress, 0, "%d nodes lag %d slots after the end", x.lagging(), x.recovery)
 	case 10*float64(x.after.processed)/x.slots(&x.after) < 9*float64(x.before.processed)/x.slots(&x.before):
-		return fmt.Errorf("%.0f transactions a slot afterwards, %.0f before",
+		return s.violation(NoProgress, 0, "%.0f transactions a slot afterwards, %.0f before",
 			float64(x.after.processed)/x.slots(&x.after), float64(x.before.processed)/x.slots(&x.before))
 	}
 	return nil

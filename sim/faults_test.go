@@ -10,6 +10,7 @@ import (
 
 	"tutti/consensus"
 	"tutti/ledger"
+	"tutti/node"
 )
 
 // faulty returns a cluster in which things go wrong.
@@ -188,6 +189,29 @@ func TestSeedsComeInOrder(t *testing.T) {
 	})
 }
 
+// With faults or adversaries Turbine's fanout is drawn, unless it is given.
+func TestDrawnFanout(t *testing.T) {
+	cfg := DefaultConfig()
+	if got := cfg.fanout(); got != cfg.Params.Fanout {
+		t.Errorf("fanout %d without faults", got)
+	}
+	drawn := make(map[int]int)
+	cfg.Faults = true
+	for cfg.Seed = range 90 {
+		drawn[cfg.fanout()]++
+	}
+	if len(drawn) != 3 || drawn[2] < 15 || drawn[3] < 15 || drawn[200] < 15 {
+		t.Errorf("drawn %v", drawn)
+	}
+	cfg.Fanout = 7
+	if got := cfg.fanout(); got != 7 {
+		t.Errorf("fanout %d, want 7", got)
+	}
+	if want := " --fanout 7 "; !strings.Contains(cfg.Command(), want) {
+		t.Errorf("%s, want %s", cfg.Command(), want)
+	}
+}
+
 func TestCommandRunsItAgain(t *testing.T) {
 	cfg := withFaults(9)
 	cfg.Network.Loss, cfg.Load = 0.25, 7
@@ -215,6 +239,43 @@ func TestStory(t *testing.T) {
 	for _, want := range []string{"faults: ", "begins: chaos", "ends: chaos", "slot 1 ", "leader", " held ", " voted ", " confirmed ", " rooted "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the story has no %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// What nodes say beside blocks stands in the story of the slot in which they
+// say it.
+func TestStoryTellsTrouble(t *testing.T) {
+	cfg := small(1)
+	cfg.Story = true
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := s.genesis.Validators
+	block := ledger.BlockRef{Slot: 3, ID: ledger.Hash{3}}
+	for _, of := range []any{
+		node.UserBlockRejected{Ref: ledger.UserBlockRef{U: 7, Lane: 1}, Err: errors.New("no anchor")},
+		node.Equivocated{Key: ledger.Slot(5).Key(), Signer: v[2].Identity},
+		node.Mismatched{Voter: v[1].VoteAccount, Slot: 4, Own: ledger.Hash{0xaa}, Other: ledger.Hash{0xbb}},
+		node.WentBack{To: block, Wrong: block, Try: 2},
+		node.HealthChanged{Health: node.Stalled, Block: block, Cause: "no two thirds"},
+		node.HealthChanged{Health: node.Healthy, Block: block},
+	} {
+		s.story.told(s.slotAt(6), 0, of)
+	}
+	var out strings.Builder
+	if err := s.Story(&out); err != nil {
+		t.Fatal(err)
+	}
+	_, told, _ := strings.Cut(out.String(), "slot 5 ")
+	told, _, _ = strings.Cut(told, "slot 6 ")
+	for _, want := range []string{
+		"no anchor", "proof that node 2 made two blocks", "BankHash aa000000 of slot 4, a vote of node 1 says bb000000",
+		"try 2", "is stalled over", "no two thirds", "is healthy over", "they agree",
+	} {
+		if !strings.Contains(told, want) {
+			t.Errorf("nothing of %q in slot 6:\n%s", want, out.String())
 		}
 	}
 }

@@ -14,7 +14,7 @@ type Verdict uint8
 const (
 	Pass Verdict = iota
 	// NoProgress: after everything had healed, no new slot was confirmed and
-	// rooted in time.
+	// rooted in time, or what a scenario measures took too long.
 	NoProgress
 	// Diverged: a promise of the protocol is broken.
 	Diverged
@@ -262,7 +262,7 @@ func (s *Sim) noProgress(h *healing, behind int) error {
 	if h.stuck > 0 {
 		what += fmt.Sprintf("; no fork could get 2/3 up to slot %d", h.stuck)
 	}
-	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: behind, Verdict: NoProgress, What: what}
+	return s.violation(NoProgress, behind, "%s", what)
 }
 
 // slotOf returns the slot that runs at a moment.

@@ -16,6 +16,7 @@ import (
 type Result struct {
 	Virtual time.Duration // since the nodes started
 	Slots   int
+	Fanout  int // of Turbine
 	// Blocks counts the slots of which some node holds a block; the others
 	// were Skipped. Abandoned blocks are off the confirmed chain.
 	Blocks, Skipped, Abandoned int
@@ -46,8 +47,10 @@ type Result struct {
 	// Conflicts counts confirmed blocks that are not on the chain of the newest
 	// one. It takes more than 4.67 % of dishonest stake to bring that about.
 	Conflicts int
-	// Proofs counts blocks signed twice, in the twins scenario.
-	Proofs Proofs
+	// Proofs counts blocks signed twice, in the twins scenario, and RootedParted
+	// how often an honest node there had a new root while the network was parted.
+	Proofs       Proofs
+	RootedParted int
 	// Figures are what a scenario measured, one a line.
 	Figures string
 	// Faults says what went wrong on purpose.
@@ -117,7 +120,7 @@ func (r *Result) last() ledger.Slot { return ledger.Slot(r.Slots - min(r.Slots, 
 func (s *Sim) result() Result {
 	s.unwatch()
 	r := Result{
-		Virtual: s.now, Slots: int(s.cfg.Slots),
+		Virtual: s.now, Slots: int(s.cfg.Slots), Fanout: s.cfg.Params.Fanout,
 		Submitted: s.counts.submitted, Accepted: s.counts.accepted, Refused: s.counts.refused,
 		Compared: s.check.compared, Mismatched: s.check.mismatched,
 		Messages: s.counts.messages, Bytes: s.counts.bytes, Items: s.counts.items,
@@ -184,6 +187,7 @@ func (r *Result) Print(w io.Writer, took time.Duration) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	line("slots", "%d with a block, %d skipped; %d blocks abandoned", r.Blocks, r.Skipped, r.Abandoned)
+	line("fanout", "%d", r.Fanout)
 	line("confirmed", "%d (%d on every node)", r.Confirmed.Some, r.Confirmed.All)
 	line("executed", "%d (%d on every node)", r.Executed.Some, r.Executed.All)
 	line("rooted", "%d (%d on every node)", r.Rooted.Some, r.Rooted.All)

@@ -22,9 +22,9 @@ type scenario interface {
 	// with each report of one.
 	heard(*host, node.Message)
 	told(*host, any)
-	// judge says at the end what a promise of the scenario was broken by, and
-	// adds to the result.
-	judge(*Sim, *Result) error
+	// judge says at the end by what a promise of the scenario was broken, nil if
+	// by nothing, and adds to the result.
+	judge(*Sim, *Result) *Violation
 }
 
 // scenarios are all there are, by name, and what they are for.

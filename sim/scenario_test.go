@@ -46,17 +46,18 @@ func TestExecutors(t *testing.T) {
 func TestExecutorsAreJudged(t *testing.T) {
 	times := func(d time.Duration) []time.Duration { return []time.Duration{d, d} }
 	tests := []struct {
-		want  string
-		spoil func(*executors)
+		want    string
+		verdict Verdict
+		spoil   func(*executors)
 	}{
-		{"", func(*executors) {}},
-		{"between votes", func(x *executors) { x.slow.votes = times(time.Second) }},
-		{"is confirmed", func(x *executors) { x.after.confirms = times(time.Second) }},
-		{"keep up", func(x *executors) { x.slow.lag = 4 }},
-		{"backlog", func(x *executors) { x.slow.backlog = 4100 }},
-		{"backlog", func(x *executors) { x.slow.lag = 151 }},
-		{"lag", func(x *executors) { x.lags[1] = 9 }},
-		{"transactions", func(x *executors) { x.after.processed = 1 }},
+		{"", Pass, func(*executors) {}},
+		{"between votes", NoProgress, func(x *executors) { x.slow.votes = times(time.Second) }},
+		{"is confirmed", NoProgress, func(x *executors) { x.after.confirms = times(time.Second) }},
+		{"keep up", Diverged, func(x *executors) { x.slow.lag = 4 }},
+		{"backlog", Diverged, func(x *executors) { x.slow.backlog = 4100 }},
+		{"backlog", Diverged, func(x *executors) { x.slow.lag = 151 }},
+		{"lag", NoProgress, func(x *executors) { x.lags[1] = 9 }},
+		{"transactions", NoProgress, func(x *executors) { x.after.processed = 1 }},
 	}
 	for _, test := range tests {
 		x := &executors{factor: 2, first: 24, last: 40, recovery: 24}
@@ -66,9 +67,9 @@ func TestExecutorsAreJudged(t *testing.T) {
 		}
 		x.caughtUp = 1
 		test.spoil(x)
-		err := x.judge(s, &Result{})
-		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-			t.Errorf("error is %v, want %q", err, test.want)
+		v := x.judge(s, &Result{})
+		if test.want == "" && v != nil || test.want != "" && (v == nil || !strings.Contains(v.What, test.want) || v.Verdict != test.verdict) {
+			t.Errorf("%v, want %v: %q", v, test.verdict, test.want)
 		}
 	}
 }
@@ -79,8 +80,8 @@ func TestCutOffIsJudged(t *testing.T) {
 	s := smaller(t, c)
 	broken := func(want string) {
 		t.Helper()
-		if err := c.judge(s, &Result{}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error is %v, want %q", err, want)
+		if v := c.judge(s, &Result{}); v == nil || !strings.Contains(v.What, want) || v.Verdict != NoProgress {
+			t.Errorf("%v, want %q", v, want)
 		}
 	}
 	broken("confirmed up to")

@@ -103,7 +103,7 @@ func (c *Config) Command() string {
 		}
 	}
 	add(c.Params.Proposers != d.Params.Proposers, "proposers", c.Params.Proposers)
-	add(c.Params.Fanout != d.Params.Fanout, "fanout", c.Params.Fanout)
+	add(c.Fanout != d.Fanout, "fanout", c.Fanout)
 	add(c.Params.Execution != d.Params.Execution, "execution", c.Params.Execution)
 	add(c.Load != d.Load, "load", c.Load)
 	add(c.Network.LatencyMin != d.Network.LatencyMin, "latency-min", c.Network.LatencyMin)

@@ -91,6 +91,7 @@ func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Params.Fanout = cfg.fanout()
 	s := &Sim{
 		cfg:      cfg,
 		start:    time.Unix(startUnix, 0).UTC(),
@@ -106,7 +107,7 @@ func newCluster(cfg Config, villains dishonest, script scenario) (*Sim, error) {
 		s.frames.shared = make(map[shredInput]*frame)
 	}
 	if cfg.Story {
-		s.story = newStory(s.slotOf)
+		s.story = newStory(s)
 	}
 	validators := cfg.validators()
 	if cfg.Adversaries {
@@ -204,7 +205,7 @@ func (s *Sim) Run() (result Result, err error) {
 	current, slot := int32(0), ledger.Slot(0)
 	defer func() {
 		if r := recover(); r != nil {
-			result, err = s.result(), s.violation(current, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+			result, err = s.result(), s.violation(Diverged, int(current), "panic: %v\n%s", r, debug.Stack())
 		}
 	}()
 	for {
@@ -226,7 +227,7 @@ func (s *Sim) Run() (result Result, err error) {
 			if v, ok := err.(*Violation); ok {
 				return s.result(), v
 			}
-			return s.result(), s.violation(current, err.Error())
+			return s.result(), s.violation(Diverged, int(current), "%v", err)
 		}
 	}
 	s.now = end
@@ -235,15 +236,16 @@ func (s *Sim) Run() (result Result, err error) {
 	}
 	result = s.result()
 	if s.scenario != nil {
-		if err := s.scenario.judge(s, &result); err != nil {
-			return result, s.violation(0, err.Error())
+		if v := s.scenario.judge(s, &result); v != nil {
+			return result, v
 		}
 	}
 	return result, nil
 }
 
-func (s *Sim) violation(host int32, what string) *Violation {
-	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: int(host), Verdict: Diverged, What: what}
+// violation says now what a node has broken.
+func (s *Sim) violation(verdict Verdict, host int, format string, args ...any) *Violation {
+	return &Violation{Seed: s.cfg.Seed, At: s.now, Node: host, Verdict: verdict, What: fmt.Sprintf(format, args...)}
 }
 
 // happen lets an item happen.

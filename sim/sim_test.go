@@ -69,7 +69,7 @@ func TestRoots(t *testing.T) {
 func TestRepairMakesUpForLoss(t *testing.T) {
 	cfg := small(5)
 	cfg.Network.Loss = 0.3
-	cfg.Params.Fanout = 2
+	cfg.Fanout = 2
 	r := run(t, cfg)
 	if r.Repaired == 0 || r.Confirmed.Some == 0 || r.Rejected != 0 {
 		t.Errorf("%+v", r)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -15,13 +16,13 @@ import (
 // story keeps what happened in a run, for people to read. A nil story keeps
 // nothing.
 type story struct {
-	slotOf func(time.Duration) ledger.Slot
-	slots  map[ledger.Slot]*chapter
+	sim   *Sim
+	slots map[ledger.Slot]*chapter
 }
 
-// chapter is what happened in and to one slot.
+// chapter is what happened while one slot ran, and to its blocks.
 type chapter struct {
-	faults []string
+	notes  []string
 	blocks []*told
 }
 
@@ -32,8 +33,8 @@ type told struct {
 	rejected                       []string
 }
 
-func newStory(slotOf func(time.Duration) ledger.Slot) *story {
-	return &story{slotOf: slotOf, slots: make(map[ledger.Slot]*chapter)}
+func newStory(sim *Sim) *story {
+	return &story{sim: sim, slots: make(map[ledger.Slot]*chapter)}
 }
 
 func (s *story) chapter(slot ledger.Slot) *chapter {
@@ -70,8 +71,24 @@ func (s *story) fault(at time.Duration, what string, begins bool) {
 	if begins {
 		verb = "begins"
 	}
-	c := s.chapter(s.slotOf(at))
-	c.faults = append(c.faults, fmt.Sprintf("%v %s: %s", at.Round(time.Millisecond), verb, what))
+	s.note(at, "%s: %s", verb, what)
+}
+
+// note notes what is not about the blocks of one slot.
+func (s *story) note(at time.Duration, format string, args ...any) {
+	c := s.chapter(s.sim.slotOf(at))
+	c.notes = append(c.notes, fmt.Sprintf("%v "+format, append([]any{at.Round(time.Millisecond)}, args...)...))
+}
+
+// name returns the number of the node that an identity or a vote account
+// belongs to.
+func (s *story) name(key ledger.Pubkey) string {
+	for i, v := range s.sim.genesis.Validators {
+		if v.Identity == key || v.VoteAccount == key {
+			return fmt.Sprintf("node %d", i)
+		}
+	}
+	return key.String()
 }
 
 // told notes what a node reports.
@@ -93,6 +110,17 @@ func (s *story) told(at time.Duration, host int, of any) {
 		first(s.block(r.Block).confirmed, host, at)
 	case node.Rooted:
 		first(s.block(r.Block).rooted, host, at)
+	case node.UserBlockRejected:
+		s.note(at, "node %d rejects UserBlock %v: %v", host, r.Ref, r.Err)
+	case node.Equivocated:
+		s.note(at, "node %d stores a proof that %s made two blocks under %v", host, s.name(r.Signer), r.Key)
+	case node.Mismatched:
+		s.note(at, "node %d has BankHash %x of slot %d, a vote of %s says %x", host, r.Own[:4], r.Slot, s.name(r.Voter), r.Other[:4])
+	case node.WentBack:
+		s.note(at, "node %d goes back to %v to execute %v again, try %d: its BankHash is %x, that of 2/3 is %x",
+			host, r.To, r.Wrong, r.Try, r.Own[:4], r.Other[:4])
+	case node.HealthChanged:
+		s.note(at, "node %d is %v over %v, its own BankHash is %x: %s", host, r.Health, r.Block, r.Own[:4], cmp.Or(r.Cause, "they agree"))
 	}
 }
 
@@ -117,8 +145,8 @@ func (s *Sim) Story(w io.Writer) error {
 		if c == nil {
 			c = &chapter{}
 		}
-		for _, f := range c.faults {
-			fmt.Fprintf(&out, "       * %s\n", f)
+		for _, what := range c.notes {
+			fmt.Fprintf(&out, "       * %s\n", what)
 		}
 		if slot == 0 {
 			continue

@@ -21,10 +21,14 @@ const (
 	// begin with the second, third or fourth turn of the ledger: its leaders are
 	// the same in all clusters of equal stakes.
 	twinsRounds = 12
-	// Most runs end when proofs are due. One of twinsLongEvery goes on for
-	// twinsLong slots: nodes root their first blocks only after 32 votes.
-	twinsLong      = firstRootSlots + progressSlots
-	twinsLongEvery = 50
+	// Nodes root their first block with the 33rd vote. One run of twinsLateEvery
+	// is late: its rounds begin when there are roots, and take so many slots that
+	// a part that ignores the others could root what it votes for. A half of the
+	// late runs goes on until all must have made progress, the other runs end when
+	// proofs are due.
+	twinsLateEvery  = 12
+	twinsLateFirst  = 40
+	twinsLateRounds = 40
 	// A twin has as much stake as the others, a quarter of all, or, in one run of
 	// four, 4 %: too little for two confirmed blocks to contradict each other, and
 	// for a leader's turn.
@@ -37,6 +41,9 @@ const (
 	// the honest nodes store a proof.
 	proofSlots = 4
 )
+
+// twinsLateRound are how long a round of a late run may be, in slots.
+var twinsLateRound = [...]int{4, 8, 20, 40}
 
 // role is what a twin's second machine takes part in. The first one does
 // everything.
@@ -86,6 +93,9 @@ type twins struct {
 	// Rounds begin in slot first and have so many slots each; then all heals.
 	first, healed ledger.Slot
 	round         int
+	late          bool // the rounds begin when there are roots
+	// rooted counts how often an honest node told a new root during the rounds.
+	rooted int
 	// seen has what the honest were sent of blocks of the twin.
 	seen map[ledger.SlotKey]*versions
 }
@@ -109,10 +119,14 @@ func (t *twins) configure(cfg *Config) {
 	cfg.Params.HashesPerTick, cfg.Params.UserBlockHashesPerTick = 0, 0
 	t.first = ledger.Slot(ledger.SlotsPerLeader * (1 + rng.IntN(3)))
 	t.healed = t.first + twinsRounds
-	cfg.Slots = t.healed + proofSlots
-	if rng.IntN(twinsLongEvery) == 0 {
-		cfg.Slots = t.healed + twinsLong
+	cfg.Slots = proofSlots
+	if t.late = rng.IntN(twinsLateEvery) == 0; t.late {
+		t.first, t.healed = twinsLateFirst, twinsLateFirst+twinsLateRounds
+		if rng.IntN(2) == 0 {
+			cfg.Slots += progressSlotsAll
+		}
 	}
+	cfg.Slots += t.healed
 	cfg.stakes = slices.Repeat([]ledger.Lamports{twinsStake}, twinsValidators)
 	t.light = rng.IntN(4) == 0
 	if t.light {
@@ -124,12 +138,15 @@ func (t *twins) plan(s *Sim) (dishonest, *faults) {
 	t.sim, t.seen = s, make(map[ledger.SlotKey]*versions)
 	rng := s.cfg.random("twins", 1)
 	if !t.light {
-		t.twin = s.leader(t.first + ledger.Slot(rng.IntN(twinsRounds)))
+		t.twin = s.leader(t.first + ledger.Slot(rng.IntN(int(t.healed-t.first))))
 	}
 	if rng.IntN(2) == 0 {
 		t.role = role(rng.IntN(int(roles)))
 	}
 	t.round = 1 << rng.IntN(3)
+	if t.late {
+		t.round = twinsLateRound[rng.IntN(len(twinsLateRound))]
+	}
 	f := &faults{phases: []phase{{t.first, t.healed}}}
 	for slot := t.first; slot < t.healed; slot += ledger.Slot(t.round) {
 		f.episodes = append(f.episodes, episode{
@@ -205,35 +222,42 @@ func add(roots map[uint32]map[ledger.Hash]bool, m *node.ShredMessage) int {
 }
 
 func (t *twins) told(h *host, of any) {
-	r, ok := of.(node.Equivocated)
-	if v := t.seen[r.Key]; ok && v != nil {
-		v.proven[h.index] = t.sim.now
+	switch r := of.(type) {
+	case node.Equivocated:
+		if v := t.seen[r.Key]; v != nil {
+			v.proven[h.index] = t.sim.now
+		}
+	case node.Rooted:
+		if t.sim.slotAt(t.first) <= t.sim.now && t.sim.now < t.sim.slotAt(t.healed) {
+			t.rooted++
+		}
 	}
 }
 
 // Proofs counts blocks that were signed twice, by whether it came out.
 type Proofs struct {
-	// Twice counts keys of which two versions reached the honest. Split ones
-	// never reached one of them both: nobody could know.
-	Twice, Split int
-	// Proven counts those whose proof enough of the honest stored in time. The
-	// others had no time left.
+	// Twice counts keys of which two versions reached the honest. Visible ones
+	// reached one of them both; of the others, which are split, nobody could know.
+	Twice, Visible int
+	// Proven counts visible ones whose proof enough of the honest stored in time.
+	// The other visible ones had no time left.
 	Proven int
 }
 
 // Add counts those of another run as well.
 func (p *Proofs) Add(other Proofs) {
 	p.Twice += other.Twice
-	p.Split += other.Split
+	p.Visible += other.Visible
 	p.Proven += other.Proven
 }
 
 // String tells the numbers.
 func (p Proofs) String() string {
-	return fmt.Sprintf("%d blocks signed twice, %d proven in time, %d of which nobody honest had both versions", p.Twice, p.Proven, p.Split)
+	return fmt.Sprintf("%d blocks signed twice, %d visible, %d proven in time", p.Twice, p.Visible, p.Proven)
 }
 
-func (t *twins) judge(s *Sim, r *Result) error {
+func (t *twins) judge(s *Sim, r *Result) *Violation {
+	r.RootedParted = t.rooted
 	var late []ledger.SlotKey
 	for key, v := range t.seen {
 		if !v.twice {
@@ -241,9 +265,9 @@ func (t *twins) judge(s *Sim, r *Result) error {
 		}
 		r.Proofs.Twice++
 		if v.visible == 0 {
-			r.Proofs.Split++
 			continue
 		}
+		r.Proofs.Visible++
 		due := max(v.visible, s.slotAt(t.healed)) + s.slotAt(proofSlots) - s.slotAt(0)
 		stored := 0
 		for _, at := range v.proven {
@@ -261,7 +285,7 @@ func (t *twins) judge(s *Sim, r *Result) error {
 	if len(late) > 0 {
 		key := slices.Min(late)
 		v := t.seen[key]
-		return fmt.Errorf("two blocks under %v were visible at %v, but only %d honest nodes have a proof %d slots later",
+		return s.violation(Diverged, t.twin, "two blocks under %v were visible at %v, but only %d honest nodes have a proof %d slots later",
 			key, v.visible, len(v.proven), proofSlots)
 	}
 	return nil

@@ -39,8 +39,8 @@ func TestTwinsScenario(t *testing.T) {
 }
 
 // The space that seeds are drawn from: each way to part five machines into two
-// or three groups, all roles, rounds of 1, 2 and 4 slots, short runs and
-// long, of each first turn, a twin with little stake and with much.
+// or three groups, all roles, rounds of 1, 2 and 4 slots, late ones of 4, 8, 20
+// and 40, of each first turn, a twin with little stake and with much.
 func TestTwinsSpace(t *testing.T) {
 	all := partitions(5)
 	if len(all) != 15+25 { // Stirling numbers of the second kind
@@ -61,9 +61,10 @@ func TestTwinsSpace(t *testing.T) {
 		drawn[x.role.String()]++
 		drawn[fmt.Sprint(x.round, " slots a round")]++
 		drawn[fmt.Sprint("from slot ", x.first)]++
-		drawn[fmt.Sprint("long ", s.cfg.Slots > x.healed+proofSlots)]++
+		drawn[fmt.Sprint("late ", x.late)]++
+		drawn[fmt.Sprint("goes on ", s.cfg.Slots > x.healed+proofSlots)]++
 		drawn[fmt.Sprint("twin leads ", s.index[s.check.signers.signer(x.first.Key())] == x.twin)]++
-		if len(s.faults.episodes)*x.round != 12 {
+		if len(s.faults.episodes)*x.round != int(x.healed-x.first) || x.late != (x.first == 40) || x.late != (x.healed-x.first == 40) {
 			t.Errorf("seed %d: %d rounds of %d slots", seed, len(s.faults.episodes), x.round)
 		}
 		drawn[fmt.Sprint("firm: ", s.check.firm)]++
@@ -75,7 +76,7 @@ func TestTwinsSpace(t *testing.T) {
 			t.Errorf("seed %d: twin %d does not lead, or is honest", seed, x.twin)
 		}
 	}
-	if len(drawn) != int(roles)+3+3+2+2+2 {
+	if len(drawn) != int(roles)+3+3+1+3+2+2+2+2 {
 		t.Errorf("drawn: %v", drawn)
 	}
 }
@@ -91,11 +92,11 @@ func TestProofsInTime(t *testing.T) {
 		want    Proofs
 		late    bool
 	}{
-		{"never visible", 0, nil, Proofs{Twice: 1, Split: 1}, false},
-		{"in time", 1, []time.Duration{3, 5}, Proofs{Twice: 1, Proven: 1}, false},
-		{"one late", 1, []time.Duration{3, 6}, Proofs{Twice: 1}, true},
-		{"one only", 1, []time.Duration{3}, Proofs{Twice: 1}, true},
-		{"no time left", 30, []time.Duration{3}, Proofs{Twice: 1}, false},
+		{"never visible", 0, nil, Proofs{Twice: 1}, false},
+		{"in time", 1, []time.Duration{3, 5}, Proofs{Twice: 1, Visible: 1, Proven: 1}, false},
+		{"one late", 1, []time.Duration{3, 6}, Proofs{Twice: 1, Visible: 1}, true},
+		{"one only", 1, []time.Duration{3}, Proofs{Twice: 1, Visible: 1}, true},
+		{"no time left", 30, []time.Duration{3}, Proofs{Twice: 1, Visible: 1}, false},
 	}
 	for _, x := range tests {
 		s, err := New(named(t, "twins", 1))
@@ -104,19 +105,19 @@ func TestProofsInTime(t *testing.T) {
 		}
 		healed := s.slotAt(s.scenario.(*twins).healed)
 		s.now = healed + 20*slot
-		v := &versions{twice: true, proven: make(map[int]time.Duration)}
+		of := &versions{twice: true, proven: make(map[int]time.Duration)}
 		if x.visible > 0 {
-			v.visible = healed + x.visible*slot
+			of.visible = healed + x.visible*slot
 		}
 		for i, at := range x.proven {
-			v.proven[i] = healed + at*slot
+			of.proven[i] = healed + at*slot
 		}
 		tw := s.scenario.(*twins)
-		tw.seen[key] = v
+		tw.seen[key] = of
 		var r Result
-		err = tw.judge(s, &r)
-		if (err != nil) != x.late || r.Proofs != x.want {
-			t.Errorf("%s: %v, %v", x.what, r.Proofs, err)
+		v := tw.judge(s, &r)
+		if (v != nil) != x.late || r.Proofs != x.want {
+			t.Errorf("%s: %v, %v", x.what, r.Proofs, v)
 		}
 	}
 }

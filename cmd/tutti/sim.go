@@ -22,11 +22,11 @@ import (
 func newSimCommand() *cobra.Command {
 	cfg := sim.DefaultConfig()
 	var (
-		proposers, fanout int
-		execution, seeds  string
-		scenario          string
-		nudges            []string
-		jobs              int
+		proposers        int
+		execution, seeds string
+		scenario         string
+		nudges           []string
+		jobs             int
 	)
 	cmd := &cobra.Command{
 		Use:   "sim",
@@ -41,9 +41,6 @@ one of them did not pass.`,
 			// There is nothing to put away at Ctrl-C.
 			defer context.AfterFunc(cmd.Context(), func() { os.Exit(exitInterrupted) })()
 			cfg.Params = cluster.LocalParams(proposers)
-			if fanout > 0 {
-				cfg.Params.Fanout = fanout
-			}
 			var err error
 			if scenario != "" {
 				if cfg.Scenario, err = sim.ParseScenario(scenario); err != nil {
@@ -85,7 +82,7 @@ one of them did not pass.`,
 	f.BoolVar(&cfg.Story, "story", false, "tell what happened, slot by slot")
 	f.BoolVar(&cfg.Unshared, "unshared", false, "let each node compute everything itself: the same run, much slower")
 	f.IntVar(&proposers, "proposers", cfg.Params.Proposers, "proposers at once (N)")
-	f.IntVar(&fanout, "fanout", 0, "Turbine fanout (0: genesis default)")
+	f.IntVar(&cfg.Fanout, "fanout", cfg.Fanout, "Turbine fanout (0: genesis default; with faults or adversaries drawn from the seed)")
 	f.StringVar(&execution, "execution", cfg.Params.Execution.String(), "async, or sync to vote only after executing")
 	f.IntVar(&cfg.Load, "load", cfg.Load, "transactions that clients submit per virtual second")
 	f.DurationVar(&cfg.Network.LatencyMin, "latency-min", cfg.Network.LatencyMin, "lowest latency of a link")
@@ -132,12 +129,12 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	passed, failed := 0, 0
 	var proofs sim.Proofs
 	var progress sim.Progress
-	conflicts := 0
+	conflicts, rooted, parted := 0, 0, 0
 	sim.RunSeeds(cfg, from, to, jobs, func(o sim.Outcome) {
 		r := &o.Result
 		virtual += r.Virtual
-		fmt.Fprintf(out, "seed %d %v: %d blocks, %d skipped, %d abandoned, %d rooted, %d crashes, trace %x, %v",
-			o.Seed, o.Verdict, r.Blocks, r.Skipped, r.Abandoned, r.Rooted.Some, r.Crashes, r.Trace[:4], o.Took.Round(100*time.Millisecond))
+		fmt.Fprintf(out, "seed %d %v: %d blocks, %d skipped, %d abandoned, %d rooted, %d crashes, fanout %d, trace %x, %v",
+			o.Seed, o.Verdict, r.Blocks, r.Skipped, r.Abandoned, r.Rooted.Some, r.Crashes, r.Fanout, r.Trace[:4], o.Took.Round(100*time.Millisecond))
 		for _, more := range []string{r.Dishonest, r.Faults, r.Figures} {
 			if more != "" {
 				fmt.Fprintf(out, "; %s", strings.ReplaceAll(more, "\n", "; "))
@@ -146,6 +143,13 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 		if r.Progress.Healed > 0 {
 			progress.Add(r.Progress)
 			fmt.Fprintf(out, "; %v", r.Progress)
+		}
+		if r.Rooted.Some > 0 {
+			rooted++
+		}
+		if r.RootedParted > 0 {
+			parted++
+			fmt.Fprintf(out, "; %d new roots on nodes while parted", r.RootedParted)
 		}
 		if r.Conflicts > 0 {
 			conflicts++
@@ -171,6 +175,11 @@ func runSeeds(out io.Writer, cfg sim.Config, from, to uint64, jobs int) error {
 	if progress.Healed > 0 {
 		fmt.Fprintln(out, progress)
 	}
+	fmt.Fprintf(out, "roots in %d of %d seeds", rooted, passed+failed)
+	if parted > 0 {
+		fmt.Fprintf(out, ", in %d of them new ones while the network was parted", parted)
+	}
+	fmt.Fprintln(out)
 	if proofs.Twice > 0 {
 		fmt.Fprintln(out, proofs)
 	}

@@ -26,9 +26,10 @@ const (
 	// a part that ignores the others could root what it votes for. A half of the
 	// late runs goes on until all must have made progress, the other runs end when
 	// proofs are due.
-	twinsLateEvery  = 12
+	twinsLateEvery  = 16
 	twinsLateFirst  = 40
 	twinsLateRounds = 40
+	twinsLateLanes  = 2 // instead of four: late runs are long
 	// A twin has as much stake as the others, a quarter of all, or, in one run of
 	// four, 4 %: too little for two confirmed blocks to contradict each other, and
 	// for a leader's turn.
@@ -122,6 +123,7 @@ func (t *twins) configure(cfg *Config) {
 	cfg.Slots = proofSlots
 	if t.late = rng.IntN(twinsLateEvery) == 0; t.late {
 		t.first, t.healed = twinsLateFirst, twinsLateFirst+twinsLateRounds
+		cfg.Params.Proposers = twinsLateLanes
 		if rng.IntN(2) == 0 {
 			cfg.Slots += progressSlotsAll
 		}

@@ -26,6 +26,9 @@ type World struct {
 	// Shreds counts those that nodes received through Turbine, by their depth
 	// in the tree: 0 are those that its root received from the sender.
 	Shreds []int
+	// Sent counts the transactions that clients sent until the end, also those
+	// that had no time to land.
+	Sent int
 	// Verified counts the transaction signatures that nodes checked in
 	// UserBlocks, all nodes together.
 	Verified int
@@ -196,7 +199,7 @@ func (w *world) reach(now time.Duration, i int, on []*journey, level func(*journ
 // that had no time to land.
 func (w *world) result(until time.Duration) *World {
 	r := w.counts
-	r.Cities, r.Egress, r.Ingress = slices.Clone(w.cities), w.egress, w.ingress
+	r.Cities, r.Egress, r.Ingress, r.Sent = slices.Clone(w.cities), w.egress, w.ingress, len(w.sent)
 	for i := range r.Cities {
 		r.Cities[i].Submitted = 0
 	}

@@ -126,8 +126,39 @@ func NewVerifier(r Rule) *Verifier {
 // are ready gains from their tables, by the library's choice of algorithm.
 const tablesMax = 93
 
+// partMax is how many items of a large batch are verified anew together if
+// there is a bad one among all: that makes a batch dear.
+const partMax = 64
+
 // VerifyBatch sets ok[i] as Rule.VerifyBatch does.
 func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
+	if v.rule != Simd0376 || len(items) == 1 {
+		for i, it := range items {
+			ok[i] = v.verify(v.recall(it.Pub), it)
+		}
+		return
+	}
+	v.fill(items)
+	seed := bytes.NewReader(coefficients(items))
+	if len(items) <= partMax {
+		_, valid := v.batch.Verify(seed)
+		copy(ok, valid)
+		return
+	}
+	if v.batch.VerifyBatchOnly(seed) {
+		for i := range items {
+			ok[i] = true
+		}
+		return
+	}
+	for at := 0; at < len(items); at += partMax {
+		end := min(at+partMax, len(items))
+		v.VerifyBatch(items[at:end], ok[at:end])
+	}
+}
+
+// fill puts items into the batch.
+func (v *Verifier) fill(items []Item) {
 	v.ready = v.ready[:0]
 	known := 0
 	for _, it := range items {
@@ -136,12 +167,6 @@ func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
 			known++
 		}
 		v.ready = append(v.ready, key)
-	}
-	if v.rule != Simd0376 || len(items) == 1 {
-		for i, it := range items {
-			ok[i] = v.verify(v.ready[i], it)
-		}
-		return
 	}
 	v.batch.Reset()
 	if len(items) > tablesMax || 2*known < len(items) {
@@ -155,8 +180,6 @@ func (v *Verifier) VerifyBatch(items []Item, ok []bool) {
 			v.batch.AddWithOptions(it.Pub, it.Msg, it.Sig, options[v.rule])
 		}
 	}
-	_, valid := v.batch.Verify(bytes.NewReader(coefficients(items)))
-	copy(ok, valid)
 }
 
 // verify is Rule.Verify, with the key's tables unless they are nil.

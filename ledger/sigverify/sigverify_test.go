@@ -107,10 +107,11 @@ func TestVerifyBatchFindsTheBadOnes(t *testing.T) {
 	for _, r := range rules {
 		v := NewVerifier(r)
 		for round := range 40 {
-			items := signed(1 + rng.IntN(100))
+			items := signed(1 + rng.IntN(300))
+			good := []int{4, 200}[rng.IntN(2)] // for each bad one
 			want := make([]bool, len(items))
 			for i := range items {
-				want[i] = rng.IntN(4) > 0
+				want[i] = rng.IntN(good) > 0
 				if !want[i] {
 					items[i].Sig[rng.IntN(64)] ^= 1 << rng.IntN(8)
 				}
@@ -261,5 +262,23 @@ func BenchmarkVerifyBatch(b *testing.B) {
 				cpu.Report(b, "sig", n)
 			})
 		}
+	}
+}
+
+// One bad signature may not make all others as dear as single ones.
+func BenchmarkVerifyBatchWithABadOne(b *testing.B) {
+	for _, n := range []int{64, 256, 1024} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			items, ok := signed(n), make([]bool, n)
+			items[n/2].Sig[40] ^= 1
+			v := NewVerifier(Simd0376)
+			v.VerifyBatch(items, ok)
+			v.VerifyBatch(items, ok)
+			cpu := testkit.StartCPU()
+			for b.Loop() {
+				v.VerifyBatch(items, ok)
+			}
+			cpu.Report(b, "sig", n)
+		})
 	}
 }

@@ -300,7 +300,7 @@ func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urge
 		case <-ctx.Done():
 			return
 		}
-		if queue == p.bulk {
+		if queue == p.bulk && len(batch) < batchMax { // there is no company to wait for if the last one was full
 			time.Sleep(batchPause - time.Since(sent))
 		}
 		now, frames := time.Now(), uint64(0)

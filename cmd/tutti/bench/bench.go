@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tutti/cmd/tutti/load"
@@ -256,12 +257,11 @@ func (b *bench) sign(ctx context.Context) (signed chan load.Transfer, wait func(
 	if err != nil {
 		return nil, nil, fmt.Errorf("get a blockhash: %w", err)
 	}
-	highest := 0
-	for _, rate := range b.options.Rates {
-		highest = max(highest, rate)
-	}
+	// At the lowest rate what is signed ahead is sent before its blockhash
+	// is old.
+	lowest := slices.Min(b.options.Rates)
 	count := load.Count(b.steps, b.options.Share)
-	signed = make(chan load.Transfer, load.SignedAhead(highest/int(b.options.Share.Of)+1, count))
+	signed = make(chan load.Transfer, load.SignedAhead(lowest/int(b.options.Share.Of)+1, count))
 	source := load.NewSource(b.seed, b.options.Mix, b.options.Share)
 	done := make(chan struct{})
 	go func() {

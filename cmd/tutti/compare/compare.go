@@ -35,6 +35,9 @@ func (o *Options) check() error {
 	if o.Proposers < 1 || o.Proposers > ledger.LanesMax {
 		return measure.Setup("%d proposers: use 1 to %d", o.Proposers, ledger.LanesMax)
 	}
+	if o.Validators < o.Proposers {
+		return measure.Setup("%d validators for %d proposers: each needs one of its own", o.Validators, o.Proposers)
+	}
 	if err := o.Simulation.Check(); err != nil {
 		return err
 	}
@@ -52,14 +55,20 @@ type design struct {
 	params cluster.Params
 }
 
-func (o *Options) designs() [2]design {
+// designs returns both, of which the first has so many proposers.
+func (o *Options) designs(many int) [2]design {
 	alone := cluster.LocalParams(1)
 	alone.ProposerSchedule, alone.Execution = cluster.ScheduleLeader, cluster.ExecutionSync
 	return [2]design{
-		{fmt.Sprintf("%d proposers", o.Proposers), cluster.LocalParams(o.Proposers)},
+		{proposers(many), cluster.LocalParams(many)},
 		{"leader alone", alone},
 	}
 }
+
+func proposers(n int) string { return fmt.Sprintf("%d proposers", n) }
+
+// localProposers is N on this machine: a lane for each validator at most.
+func (o *Options) localProposers() int { return min(o.Proposers, o.Devnet.Validators) }
 
 // Outcome is what one design came to.
 type Outcome struct {
@@ -75,7 +84,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 		return err
 	}
 	var outcomes [2]Outcome
-	for i, d := range o.designs() {
+	for i, d := range o.designs(o.Proposers) {
 		outcomes[i].Design = d.name
 		fmt.Fprintf(progress, "%s: simulating %d validators for %d slots\n", d.name, o.Validators, o.Simulation.Slots)
 		var err error
@@ -84,7 +93,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 		}
 	}
 	if o.Local {
-		for i, d := range o.designs() {
+		for i, d := range o.designs(o.localProposers()) {
 			fmt.Fprintf(progress, "%s: %d validators on this machine for %v\n", d.name, o.Devnet.Validators, o.Devnet.Duration)
 			var err error
 			if outcomes[i].Local, err = o.Devnet.Run(ctx, devnet.Options{Params: d.params}); err != nil {

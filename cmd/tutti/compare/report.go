@@ -62,10 +62,13 @@ func latencies(outcomes *[2]Outcome) page.Part {
 	}}
 	for _, level := range measure.Levels {
 		a, b := level.All(many), level.All(alone)
-		t.Rows = append(t.Rows, []string{
-			level.Name, ms(measure.Quantile(a, 50)), ms(measure.Quantile(a, 99)), ms(measure.Quantile(b, 50)), ms(measure.Quantile(b, 99)),
-			ms(lessDelay(measure.Quantile(b, 50))), ms(lessDelay(measure.Quantile(b, 99))),
-		})
+		row := []string{
+			level.Name, ms(measure.Quantile(a, 50)), ms(measure.Quantile(a, 99)), ms(measure.Quantile(b, 50)), ms(measure.Quantile(b, 99)), "", "",
+		}
+		if level.Name != measure.Levels[0].Name { // placed is the end of the UserBlockSlot
+			row[5], row[6] = ms(lessDelay(measure.Quantile(b, 50))), ms(lessDelay(measure.Quantile(b, 99)))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	return page.Part{Heading: "What clients wait", Table: t}
 }
@@ -106,19 +109,17 @@ func costs(outcomes *[2]Outcome) page.Part {
 	row("a validator sends, on average, kB/s", func(w *measure.World) string { return fmt.Sprintf("%.0f", float64(w.Bytes)/1000/nodes(w)) })
 	row("the validator that sends most, kB/s", func(w *measure.World) string { return fmt.Sprintf("%.0f", float64(w.BytesMax)/1000/w.Seconds) })
 	row("bytes that all validators send for a transfer", func(w *measure.World) string {
-		_, landed := w.Transfers()
-		return fmt.Sprintf("%.0f", float64(w.Bytes)/float64(max(landed, 1)))
+		return fmt.Sprintf("%.0f", float64(w.Bytes)/float64(max(w.Sent, 1)))
 	})
-	row("signatures that a validator checks for a transfer", func(w *measure.World) string {
-		_, landed := w.Transfers()
-		return fmt.Sprintf("%.2f", float64(w.Verified)/float64(w.Validators)/float64(max(landed, 1)))
+	row("signatures in UserBlocks that a validator checks for a transfer", func(w *measure.World) string {
+		return fmt.Sprintf("%.2f", float64(w.Verified)/float64(w.Validators)/float64(max(w.Sent, 1)))
 	})
 	return page.Part{Heading: "What it costs", Table: t}
 }
 
 // local compares the runs on this machine.
 func (o *Options) local(outcomes *[2]Outcome) page.Part {
-	t := &page.Table{Head: []string{"", outcomes[0].Design, outcomes[1].Design, "less 200 ms"}}
+	t := &page.Table{Head: []string{"", proposers(o.localProposers()), outcomes[1].Design, "less 200 ms"}}
 	row := func(name string, less bool, of func(i int) string) {
 		cells := []string{name, of(0), of(1), ""}
 		if less {
@@ -132,6 +133,10 @@ func (o *Options) local(outcomes *[2]Outcome) page.Part {
 	row("transfers executed", false, func(i int) string {
 		s := outcomes[i].Local
 		return percent(s.ExecutedOK+s.ExecutedFailed, s.Offered)
+	})
+	row("refused, lost", false, func(i int) string {
+		s := outcomes[i].Local
+		return fmt.Sprintf("%d, %d", s.Refused, s.Lost)
 	})
 	latency := func(name string, of func(s *load.Summary) load.Quantiles) {
 		row(name+" p50 / p99, ms", true, func(i int) string {

@@ -454,7 +454,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	r.await(serving, drain, r.tracker.Quiet)
 	cpu = r.cpu() - cpu
 	took := time.Since(start)
-	sent = r.sent(serving) - sent
+	sent = max(r.sent(serving), sent) - sent // one that does not answer is missing
 	endLoad()
 	if err := group.Wait(); err != nil {
 		return Summary{}, err

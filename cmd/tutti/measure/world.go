@@ -50,6 +50,7 @@ type World struct {
 	ReceiveMax int        `json:"bytes_received_most"` // by one node
 	Shreds     []int      `json:"shreds_by_depth"`     // received through Turbine
 	Verified   int        `json:"signatures_verified"`
+	Sent       int        `json:"sent"` // transfers of the whole run
 	CPU        float64    `json:"cpu_seconds"` // of this process
 	Cities     []sim.City `json:"cities,omitempty"`
 }
@@ -87,7 +88,7 @@ func (o *Simulation) Run(ctx context.Context, validators int, params cluster.Par
 	w := &World{
 		Seconds: r.Virtual.Seconds(), Validators: validators, Slots: r.Slots, Skipped: r.Skipped,
 		Messages: r.Messages, Bytes: r.Bytes, BytesMax: slices.Max(r.World.Egress), ReceiveMax: slices.Max(r.World.Ingress),
-		Shreds: r.World.Shreds, Verified: r.World.Verified, CPU: (processorTime() - cpu).Seconds(), Cities: r.World.Cities,
+		Shreds: r.World.Shreds, Verified: r.World.Verified, Sent: r.World.Sent, CPU: (processorTime() - cpu).Seconds(), Cities: r.World.Cities,
 	}
 	for _, n := range r.World.Ingress {
 		w.Received += n

@@ -183,8 +183,6 @@ func badgerOptions(dir string) badger.Options {
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(32 << 20).
 		WithDetectConflicts(false).
-		WithBaseLevelSize(1 << 30). // below it what has left memory is rewritten once
-		WithBaseTableSize(8 << 20).
 		WithNumCompactors(2).
 		WithMetricsEnabled(false).
 		WithLogger(nil)

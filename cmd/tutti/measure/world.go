@@ -50,7 +50,7 @@ type World struct {
 	ReceiveMax int        `json:"bytes_received_most"` // by one node
 	Shreds     []int      `json:"shreds_by_depth"`     // received through Turbine
 	Verified   int        `json:"signatures_verified"`
-	Sent       int        `json:"sent"` // transfers of the whole run
+	Sent       int        `json:"sent"`        // transfers of the whole run
 	CPU        float64    `json:"cpu_seconds"` // of this process
 	Cities     []sim.City `json:"cities,omitempty"`
 }

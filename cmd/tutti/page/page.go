@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -125,12 +126,30 @@ func (p *Page) HTML(w io.Writer) error {
 
 func chartID(part int) string { return fmt.Sprintf("chart%d", part) }
 
-// Paragraphs returns the text's paragraphs.
-func (p Part) Paragraphs() []string {
+// marks are what texts may have of Markdown's, and what they are in HTML.
+var marks = []struct {
+	mark *regexp.Regexp
+	html string
+}{
+	{regexp.MustCompile("`([^`]+)`"), "<code>$1</code>"},
+	{regexp.MustCompile(`\*\*([^*]+)\*\*`), "<strong>$1</strong>"},
+	{regexp.MustCompile(`\*([^*]+)\*`), "<em>$1</em>"},
+}
+
+// Paragraphs returns the text's paragraphs in HTML.
+func (p Part) Paragraphs() []template.HTML {
 	if p.Text == "" {
 		return nil
 	}
-	return strings.Split(p.Text, "\n\n")
+	var paragraphs []template.HTML
+	for text := range strings.SplitSeq(p.Text, "\n\n") {
+		text = template.HTMLEscapeString(text)
+		for _, m := range marks {
+			text = m.mark.ReplaceAllString(text, m.html)
+		}
+		paragraphs = append(paragraphs, template.HTML(text))
+	}
+	return paragraphs
 }
 
 // ChartID returns the name of the element for the chart of the part with that

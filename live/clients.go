@@ -92,6 +92,7 @@ func (l *Live) verify(ctx context.Context) error {
 	var raw [][]byte
 	linger := time.NewTimer(verifyLinger)
 	defer linger.Stop()
+	throttled := false
 	for lingering := true; ; {
 		over := false
 		select {
@@ -112,10 +113,13 @@ func (l *Live) verify(ctx context.Context) error {
 				return nil
 			}
 		}
-		if !over && l.tpu.len() < verifyMax {
+		waiting := min(l.tpu.len(), verifyMax)
+		if !over && (waiting < verifyMax || throttled) {
 			continue
 		}
-		raw = l.tpu.take(raw[:0], verifyMax)
+		admitted := l.throttle.take(time.Now(), waiting)
+		throttled = admitted < waiting // look again when the linger is over
+		raw = l.tpu.take(raw[:0], admitted)
 		for _, tx := range v.verify(raw) {
 			if !l.core.clients.put(node.Submitted{Tx: tx}) {
 				l.metrics.dropped("transaction", "client inbox full")

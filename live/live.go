@@ -291,7 +291,7 @@ func (l *Live) meet(peer ledger.Pubkey) {
 // receiveTransaction takes a client's transaction, on its reader's goroutine.
 func (l *Live) receiveTransaction(_ ledger.Pubkey, tx []byte) {
 	switch {
-	case !l.throttle.admit(time.Now()):
+	case l.tpu.len() >= l.throttle.room():
 		l.metrics.dropped("transaction", "node is busy")
 	case !l.tpu.put(tx):
 		l.metrics.dropped("transaction", "inbox full")

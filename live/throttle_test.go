@@ -40,6 +40,30 @@ func TestThrottleFindsWhatANodeCanDo(t *testing.T) {
 	}
 }
 
+// A second of lateness costs little more than that second.
+func TestThrottleComesBackAfterAStall(t *testing.T) {
+	const offered = 1500 // a second
+	var th throttle
+	now := time.Unix(0, 0)
+	var taken [5]int // in each second
+	for i := range offered * len(taken) {
+		now = now.Add(time.Second / offered)
+		second := i / offered
+		if second == 1 {
+			th.note(time.Second)
+		}
+		if second == 2 && i%offered == 0 && th.room() > offered/10 {
+			t.Errorf("after a second of lateness %d may wait", th.room())
+		}
+		if th.admit(now) {
+			taken[second]++
+		}
+	}
+	if taken[0] < offered*9/10 || taken[1] > offered*2/3 || taken[3] < offered*3/4 || taken[4] < offered*9/10 {
+		t.Errorf("taken in each second, %d offered, late in the second one: %d", offered, taken)
+	}
+}
+
 // A node that is not late takes bursts, and what comes for long.
 func TestThrottleLetsIdleNodesAlone(t *testing.T) {
 	var th throttle

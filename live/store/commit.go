@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -26,26 +27,60 @@ type Stats struct {
 // Stats returns the counters.
 func (s *Store) Stats() *Stats { return &s.stats }
 
-// writer collects the entries of one commit. Badger writes them in this
-// order, in as many transactions as it needs; after a crash a prefix of them
-// is there, so what makes the rest count comes last.
+// writer collects the entries of one commit: first those of blocks are
+// written, then those of state. Badger writes either in this order, in as many
+// transactions as it needs; after a crash a prefix of them is there, so what
+// makes the rest count comes last.
 type writer struct {
-	batch *badger.WriteBatch
-	bytes int
-	err   error
+	blocks, state *badger.WriteBatch
+	witness       []byte // the last key of the highest slot that was ever set
+	bytes         int
+	err           error
+}
+
+func (s *Store) newWriter() *writer {
+	return &writer{blocks: s.blocks.NewWriteBatch(), state: s.state.NewWriteBatch(), witness: s.witness}
+}
+
+func (w *writer) of(key []byte) *badger.WriteBatch {
+	if key[0] == keyData {
+		return w.blocks
+	}
+	return w.state
 }
 
 func (w *writer) set(key, value []byte) {
-	if w.err == nil {
-		w.err = w.batch.Set(key, value)
-		w.bytes += len(key) + len(value)
+	if w.err != nil {
+		return
+	}
+	w.err = w.of(key).Set(key, value)
+	w.bytes += len(key) + len(value)
+	if key[0] == keyData && (len(w.witness) == 0 || bytes.Compare(key[:dataPrefixSize-1], w.witness[:dataPrefixSize-1]) >= 0) {
+		w.witness = key
 	}
 }
 
 func (w *writer) remove(key []byte) {
 	if w.err == nil {
-		w.err = w.batch.Delete(key)
+		w.err = w.of(key).Delete(key)
 	}
+}
+
+// flush makes all durable. It may be called once.
+func (w *writer) flush() error {
+	if w.err == nil {
+		w.err = w.blocks.Flush()
+	}
+	if w.err == nil {
+		w.err = w.state.Flush()
+	}
+	w.cancel()
+	return w.err
+}
+
+func (w *writer) cancel() {
+	w.blocks.Cancel()
+	w.state.Cancel()
 }
 
 // put stores a value of any length and returns its number of pieces after
@@ -69,8 +104,7 @@ func (s *Store) commit(group []request) error {
 		return nil
 	}
 	s.stats.Backlog.Store(int64(len(group)))
-	w := &writer{batch: s.db.NewWriteBatch()}
-	defer w.batch.Cancel()
+	w := s.newWriter()
 	firm, sets := false, 0
 	var states []*State
 	for _, r := range group {
@@ -89,13 +123,11 @@ func (s *Store) commit(group []request) error {
 	}
 	s.memory.commit++
 	key := []byte{keyCommit}
-	w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(nil, s.memory.commit)))
-	if w.err == nil {
-		w.err = w.batch.Flush()
+	w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(nil, s.memory.commit), w.witness))
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("commit to ledger: %w", err)
 	}
-	if w.err != nil {
-		return fmt.Errorf("commit to ledger: %w", w.err)
-	}
+	s.witness = w.witness
 	if firm {
 		if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
 			return err
@@ -184,8 +216,7 @@ func (s *Store) prune() error {
 	if !s.pruning {
 		return nil
 	}
-	w := &writer{batch: s.db.NewWriteBatch()}
-	defer w.batch.Cancel()
+	w := s.newWriter()
 	removed, sets := 0, 0
 	err := s.keysFrom(dataKey(s.pruned, 0), []byte{keyData}, func(key []byte) bool {
 		slot := ledger.Slot(binary.BigEndian.Uint64(key[1:]))
@@ -201,13 +232,11 @@ func (s *Store) prune() error {
 		return true
 	})
 	if err != nil {
+		w.cancel()
 		return err
 	}
-	if w.err == nil && removed > 0 {
-		w.err = w.batch.Flush()
-	}
-	if w.err != nil {
-		return fmt.Errorf("prune ledger: %w", w.err)
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("prune ledger: %w", err)
 	}
 	s.shreds -= sets * shred.SetSize
 	s.stats.Shreds.Store(int64(s.shreds))

@@ -14,7 +14,7 @@ func Damage(dir string, e *Entry, offset int, mend bool) error {
 	if err != nil {
 		return err
 	}
-	err = s.db.Update(func(txn *badger.Txn) error {
+	err = s.of(e.key).Update(func(txn *badger.Txn) error {
 		item, err := txn.Get(e.key)
 		if err != nil {
 			return err

@@ -14,7 +14,8 @@ import (
 // keys sort by them, and those in values little-endian.
 //
 //	G                                   genesis hash
-//	C                                   number of the newest commit, u64
+//	C                                   number of the newest commit, u64; last key of the
+//	                                    highest slot in blocks then
 //	R                                   newest RootRecord: slot u64, id
 //	H                                   newest HaltRecord
 //	F count8                            RestartRecord

@@ -86,7 +86,7 @@ func (c *setCache) put(id setID, set *shred.Set) {
 // get returns the checked bytes under key, all pieces together.
 func (s *Store) get(key []byte) ([]byte, error) {
 	var out []byte
-	err := s.db.View(func(txn *badger.Txn) error {
+	err := s.of(key).View(func(txn *badger.Txn) error {
 		var err error
 		out, err = getIn(txn, key)
 		return err
@@ -132,7 +132,7 @@ func (s *Store) keys(prefix []byte, do func(key []byte) bool) error {
 
 // keysFrom is keys that begins at a key.
 func (s *Store) keysFrom(from, prefix []byte, do func(key []byte) bool) error {
-	return s.db.View(func(txn *badger.Txn) error {
+	return s.of(prefix).View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
 		for it.Seek(from); it.Valid(); it.Next() {
@@ -418,7 +418,7 @@ func (e *Entry) Evidence() (node.EvidenceRecord, error) {
 // Bytes and an error that wraps ErrCorrupt; the iteration goes on after it.
 func (s *Store) Entries(from, to ledger.Slot) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		err := s.db.View(func(txn *badger.Txn) error {
+		err := s.blocks.View(func(txn *badger.Txn) error {
 			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{keyData}})
 			defer it.Close()
 			for it.Seek(dataKey(from, 0)); it.Valid(); it.Next() {
@@ -486,7 +486,14 @@ func (s *Store) Bounds() (first, last ledger.Slot, shreds int, ok bool, err erro
 	return first, last, shreds, ok, err
 }
 
-func (s *Store) empty() bool {
-	none := true
-	return s.keys(nil, func([]byte) bool { none = false; return false }) == nil && none
+// empty tells whether nothing is in a database.
+func empty(db *badger.DB) (none bool, err error) {
+	err = db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		it.Rewind()
+		none = !it.Valid()
+		return nil
+	})
+	return none, err
 }

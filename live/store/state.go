@@ -60,8 +60,7 @@ func (s *Store) writeState(w *writer, st *State) {
 // stateWritten deletes the values that a durable state has replaced. If a
 // crash comes first, LoadState does it.
 func (s *Store) stateWritten(st *State) error {
-	w := &writer{batch: s.db.NewWriteBatch()}
-	defer w.batch.Cancel()
+	w := s.newWriter()
 	for i := range st.Accounts {
 		a := &st.Accounts[i]
 		if old, ok := s.latest[a.Key]; ok && old.slot != st.Root.Slot {
@@ -70,11 +69,8 @@ func (s *Store) stateWritten(st *State) error {
 		s.latest[a.Key] = version{st.Root.Slot, pieces(a.Account)}
 	}
 	s.keep = st.Keep
-	if w.err == nil {
-		w.err = w.batch.Flush()
-	}
-	if w.err != nil {
-		return fmt.Errorf("prune account state: %w", w.err)
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("prune account state: %w", err)
 	}
 	return nil
 }
@@ -147,9 +143,8 @@ func (s *Store) NodeState() ([]byte, error) {
 }
 
 func (s *Store) loadAccounts(l *Loaded) error {
-	w := &writer{batch: s.db.NewWriteBatch()}
-	defer w.batch.Cancel()
-	err := s.db.View(func(txn *badger.Txn) error {
+	w := s.newWriter()
+	err := s.state.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{keyAccount}})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -182,10 +177,12 @@ func (s *Store) loadAccounts(l *Loaded) error {
 		}
 		return nil
 	})
-	if err == nil && w.err == nil {
-		w.err = w.batch.Flush()
+	if err == nil {
+		err = w.flush()
+	} else {
+		w.cancel()
 	}
-	if err := errors.Join(err, w.err); err != nil {
+	if err != nil {
 		return fmt.Errorf("load account state: %w", err)
 	}
 	return nil

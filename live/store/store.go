@@ -3,8 +3,13 @@
 // small file beside it. It writes what it is told, in order, in groups; it
 // decides nothing.
 //
-//	Save ─▶ queue ─▶ group ─▶ badger commit (synced) ─▶ tower file ─▶ done
+//	Save ─▶ queue ─▶ group ─▶ blocks (synced) ─▶ state (synced) ─▶ tower file ─▶ done
 //	          └─▶ readable at once
+//
+// There are two badger databases. What belongs to slots goes to blocks: it is
+// written in about the order of its keys, so that badger merges it with little
+// else. All keys of state are written again and again, and it is small. What
+// makes a commit count is in state, and is written last.
 //
 // Any storage error ends Run: after a failed sync nobody knows what is on the
 // disk, so nothing is tried again.
@@ -41,7 +46,8 @@ const (
 	lazyWaitMax  = 50 * time.Millisecond // that a Lazy Save may wait for company
 	lazyBytesMax = 1 << 20
 	freeCheck    = time.Second
-	databaseName = "blocks"
+	blocksName   = "blocks"
+	stateName    = "state"
 )
 
 // Options say where a ledger is and how much of it is kept.
@@ -59,8 +65,8 @@ type Options struct {
 
 // Store is an open ledger. Its methods may be called on any goroutine.
 type Store struct {
-	opt Options
-	db  *badger.DB
+	opt           Options
+	blocks, state *badger.DB
 
 	mu      sync.Mutex
 	queue   []request
@@ -76,6 +82,7 @@ type Store struct {
 	keep    ledger.Slot // nothing from this slot on is pruned
 	pruned  ledger.Slot // nothing is stored of slots below
 	pruning bool
+	witness []byte // see commit
 	latest  map[ledger.Pubkey]version
 	packed  []byte // of the set that was written last
 	stats   Stats
@@ -126,7 +133,7 @@ func Open(opt Options) (*Store, error) {
 // OpenReadOnly opens a ledger to look at it. It fails while a node runs on
 // it.
 func OpenReadOnly(dir string) (*Store, error) {
-	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, blocksName)); err != nil {
 		return nil, fmt.Errorf("%w in %s: name the directory that a node was started with", ErrNoLedger, dir)
 	}
 	s, err := open(Options{Dir: dir}, true)
@@ -145,7 +152,22 @@ func OpenReadOnly(dir string) (*Store, error) {
 }
 
 func open(opt Options, readOnly bool) (*Store, error) {
-	dir := filepath.Join(opt.Dir, databaseName)
+	blocks, err := openDatabase(opt.Dir, blocksName, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	state, err := openDatabase(opt.Dir, stateName, readOnly)
+	if err != nil {
+		return nil, errors.Join(err, blocks.Close())
+	}
+	return &Store{
+		opt: opt, blocks: blocks, state: state, wake: make(chan struct{}, 1), pending: newPending(),
+		latest: make(map[ledger.Pubkey]version),
+	}, nil
+}
+
+func openDatabase(ledgerDir, name string, readOnly bool) (*badger.DB, error) {
+	dir := filepath.Join(ledgerDir, name)
 	if !readOnly {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make ledger directory: %w", err)
@@ -157,14 +179,19 @@ func open(opt Options, readOnly bool) (*Store, error) {
 	db, err := badger.Open(badgerOptions(dir).WithReadOnly(readOnly))
 	if err != nil {
 		if strings.Contains(err.Error(), "directory lock") {
-			return nil, fmt.Errorf("%w: %s belongs to a running process; stop it first", ErrInUse, opt.Dir)
+			return nil, fmt.Errorf("%w: %s belongs to a running process; stop it first", ErrInUse, ledgerDir)
 		}
-		return nil, fmt.Errorf("open ledger %s: %w", opt.Dir, err)
+		return nil, fmt.Errorf("open ledger %s: %w", ledgerDir, err)
 	}
-	return &Store{
-		opt: opt, db: db, wake: make(chan struct{}, 1), pending: newPending(),
-		latest: make(map[ledger.Pubkey]version),
-	}, nil
+	return db, nil
+}
+
+// of returns the database of a key, or of all keys with a prefix.
+func (s *Store) of(key []byte) *badger.DB {
+	if key[0] == keyData {
+		return s.blocks
+	}
+	return s.state
 }
 
 // badgerOptions are those that were found to lose nothing on power loss and
@@ -184,6 +211,9 @@ func badgerOptions(dir string) badger.Options {
 		WithIndexCacheSize(32 << 20).
 		WithDetectConflicts(false).
 		WithNumCompactors(2).
+		WithNumLevelZeroTables(3).
+		WithBaseLevelSize(256 << 20).
+		WithBaseTableSize(8 << 20).
 		WithMetricsEnabled(false).
 		WithLogger(nil)
 }
@@ -231,9 +261,6 @@ func (s *Store) check() error {
 	}
 	b, err := s.get([]byte{keyGenesis})
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		if !s.empty() {
-			return corrupt([]byte{keyGenesis}, "no genesis hash")
-		}
 		return s.create()
 	}
 	if err != nil {
@@ -246,7 +273,7 @@ func (s *Store) check() error {
 		return fmt.Errorf("%w: %s is of %s, this genesis is %s; name another --ledger or move that one away",
 			ErrOtherGenesis, s.opt.Dir, ledger.Hash(b), s.opt.Genesis)
 	}
-	commit, err := s.commitNumber()
+	commit, err := s.newestCommit()
 	if err != nil {
 		return err
 	}
@@ -255,8 +282,7 @@ func (s *Store) check() error {
 			ErrTower, filepath.Join(s.opt.Dir, towerName), towerPrevious)
 	}
 	if commit < s.memory.commit {
-		return fmt.Errorf("%w: %s ends at commit %d, its tower file has seen %d; move %s away and let the node fetch the blocks again, the tower file stays",
-			ErrLost, s.opt.Dir, commit, s.memory.commit, filepath.Join(s.opt.Dir, databaseName))
+		return s.lost(fmt.Sprintf("%s ends at commit %d, its tower file has seen %d", stateName, commit, s.memory.commit))
 	}
 	s.memory.commit = commit
 	if !found {
@@ -267,27 +293,55 @@ func (s *Store) check() error {
 	return s.count()
 }
 
+// lost returns the error for a ledger of which something durable is missing.
+func (s *Store) lost(what string) error {
+	return fmt.Errorf("%w: %s: %s; move the folders %s and %s away and let the node fetch the blocks again, the tower file stays",
+		ErrLost, s.opt.Dir, what, blocksName, stateName)
+}
+
 // create begins a ledger. A tower file that outlived its ledger is kept.
 func (s *Store) create() error {
+	for _, db := range []*badger.DB{s.blocks, s.state} {
+		if none, err := empty(db); err != nil {
+			return fmt.Errorf("begin ledger: %w", err)
+		} else if !none {
+			return s.lost("no genesis hash in " + stateName)
+		}
+	}
 	s.memory.commit = 0
 	if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
 		return err
 	}
 	key := []byte{keyGenesis}
-	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, seal(key, 0, s.opt.Genesis[:])) })
+	err := s.state.Update(func(txn *badger.Txn) error { return txn.Set(key, seal(key, 0, s.opt.Genesis[:])) })
 	if err != nil {
 		return fmt.Errorf("begin ledger: %w", err)
 	}
 	return syncDir(s.opt.Dir)
 }
 
-func (s *Store) commitNumber() (uint64, error) {
+// newestCommit returns the number of the newest commit, and checks that what
+// blocks held then is still there: badger cuts off the end of a damaged log.
+func (s *Store) newestCommit() (uint64, error) {
 	b, err := s.get([]byte{keyCommit})
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return 0, nil
 	}
-	if err != nil || len(b) != 8 {
+	if err != nil || len(b) < 8 {
 		return 0, errors.Join(corrupt([]byte{keyCommit}, "commit number"), err)
+	}
+	s.witness = b[8:]
+	if len(s.witness) > 0 {
+		if s.witness[0] != keyData || len(s.witness) < dataPrefixSize {
+			return 0, corrupt([]byte{keyCommit}, "key of blocks")
+		}
+		err = s.blocks.View(func(txn *badger.Txn) error { _, err := txn.Get(s.witness); return err })
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return 0, s.lost(fmt.Sprintf("%s lacks what was written last, key %x", blocksName, s.witness))
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read ledger: %w", err)
+		}
 	}
 	return binary.LittleEndian.Uint64(b), nil
 }
@@ -296,7 +350,7 @@ func (s *Store) commitNumber() (uint64, error) {
 func (s *Store) Genesis() ledger.Hash { return s.opt.Genesis }
 
 // Close closes a store whose Run is not running.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.blocks.Close(), s.state.Close()) }
 
 // Save queues records to be written after all that was queued before, and
 // returns at once; what it took can be read at once. done, if not nil, is

@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -16,6 +17,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -382,8 +384,10 @@ func TestTowerFile(t *testing.T) {
 	})
 	t.Run("outlives its ledger", func(t *testing.T) {
 		opt, _ := made(t)
-		if err := os.RemoveAll(filepath.Join(opt.Dir, databaseName)); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{blocksName, stateName} {
+			if err := os.RemoveAll(filepath.Join(opt.Dir, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		s := openTest(t, opt)
 		defer s.Close()
@@ -407,6 +411,55 @@ func TestTowerFile(t *testing.T) {
 	})
 }
 
+// Either database without the other's newest commit is no ledger.
+func TestDatabasesMustBelongTogether(t *testing.T) {
+	for _, tc := range []struct{ keep, put, want string }{
+		{keep: "all", put: ""},
+		{keep: stateName, put: blocksName, want: "lacks what was written last"},
+		{keep: blocksName, put: stateName, want: "ends at commit 1"},
+		{keep: stateName, want: "lacks what was written last"},
+		{keep: blocksName, want: "no genesis hash in state"},
+	} {
+		opt := testOptions(t.TempDir())
+		s := openTest(t, opt).run()
+		older, newer := testSets(t, 3, 2), testSets(t, 4, 1)
+		s.save(records(older)...)
+		s.stop()
+		copied := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(copied, os.DirFS(opt.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		s = openTest(t, opt).run()
+		s.save(records(newer)...)
+		s.save(records(older)...) // as after a repair: lower slots come later
+		s.stop()
+		for _, name := range []string{blocksName, stateName} {
+			path := filepath.Join(opt.Dir, name)
+			if name == tc.keep || tc.keep == "all" {
+				continue
+			}
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if name == tc.put {
+				if err := os.Rename(filepath.Join(copied, name), path); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got, err := Open(opt)
+		if tc.want == "" {
+			if err != nil || got.Close() != nil {
+				t.Errorf("whole ledger: %v", err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s kept, %s of an older copy: %v, want %q", tc.keep, cmp.Or(tc.put, "nothing"), err, tc.want)
+		}
+	}
+}
+
 func TestEmptyFilesOfAKillAreSwept(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt).run()
@@ -414,7 +467,7 @@ func TestEmptyFilesOfAKillAreSwept(t *testing.T) {
 	s.save(records(sets)...)
 	s.stop()
 	for _, name := range []string{"00042.mem", "000042.vlog"} {
-		if err := os.WriteFile(filepath.Join(opt.Dir, databaseName, name), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(opt.Dir, blocksName, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -426,7 +479,7 @@ func TestEmptyFilesOfAKillAreSwept(t *testing.T) {
 func TestPrivateDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	openTest(t, testOptions(dir)).run().stop()
-	for _, path := range []string{dir, filepath.Join(dir, databaseName)} {
+	for _, path := range []string{dir, filepath.Join(dir, blocksName)} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
@@ -661,10 +714,10 @@ func TestHalfWrittenStateDoesNotCount(t *testing.T) {
 	s.stop()
 
 	s = openTest(t, opt)
-	w := &writer{batch: s.db.NewWriteBatch()}
+	w := s.newWriter()
 	w.put(accountKey(key, 2), appendAccount(nil, &bank.Account{Lamports: 2}))
 	w.put(accountKey(ledger.Pubkey{2}, 2), appendAccount(nil, &bank.Account{Data: make([]byte, 2*pieceMax)}))
-	if err := errors.Join(w.err, w.batch.Flush()); err != nil {
+	if err := w.flush(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time nothing of it is left

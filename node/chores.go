@@ -28,6 +28,11 @@ const (
 	// others.
 	wantsMax    = 64
 	wantsListed = 1024
+	// votedShare is the part of the stake, one in so many, whose votes for a
+	// block make a node ask for it that has not heard of it in another way. It is
+	// small, so that after a network has parted a node joins the others' fork
+	// before one of them leads again.
+	votedShare = 20
 	// repairGrace is how long after a slot's end its shreds may still be on
 	// their way, in ticks.
 	repairGrace = 24
@@ -127,7 +132,7 @@ func (n *Node) wants() []want {
 		if n.forks.Block(ref) != nil || n.collector.Need(ref.Slot.Key(), ref.ID).Status != turbine.Incomplete || n.inTransit(ref.Slot) {
 			continue
 		}
-		if stakes := n.epochs.At(ref.Slot); stakes != nil && consensus.OneThird(n.tally.Stake(ref), stakes.Total()) {
+		if stakes := n.epochs.At(ref.Slot); stakes != nil && consensus.Exceeds(n.tally.Stake(ref), stakes.Total(), 1, votedShare) {
 			leader, _ := n.schedule.Leader(ref.Slot)
 			wants = append(wants, want{ref.Slot.Key(), ref.ID, leader})
 		}

@@ -110,3 +110,29 @@ func TestGhosts(t *testing.T) {
 		}
 	}
 }
+
+// A node asks for a block of which it has only heard that one voter of ten
+// voted for it, as it does after a partition in which others made a fork
+// (PROTOCOL section 6), but not while the block's shreds are on their way.
+func TestAsksForWhatOneVoterVotedFor(t *testing.T) {
+	c := newTestCluster(t, 10, nil)
+	c.run(2 * time.Second)
+	n := c.nodes[0]
+	unknown := ledger.BlockRef{Slot: n.slot(), ID: ledger.Sum([]byte("of another fork"))}
+	asked := make(map[ledger.Slot]bool) // in which slot it runs
+	c.filter(func(from, _ int, m Message) bool {
+		if r, ok := m.(RepairRequest); ok && from == 0 && r.Root == unknown.ID {
+			asked[n.slot()] = true
+		}
+		return true
+	})
+	c.voteFor(1, 0, unknown)
+	c.runTo(unknown.Slot+1, 0)
+	if len(asked) > 0 {
+		t.Errorf("asked in slot %v for a block of slot %d, which may be on its way", asked, unknown.Slot)
+	}
+	c.run(time.Second)
+	if len(asked) == 0 {
+		t.Errorf("a block for which a tenth of the stake voted is not asked for")
+	}
+}

@@ -5,7 +5,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 SOURCES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
 
-.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-night twins adversaries sim-twice kill cut lag bugs clean
+.PHONY: help build run test race lint vectors bench limits fuzz fuzz-consensus sim sim-severe sim-night twins adversaries sim-twice kill cut lag bugs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuz
 
 sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2
+
+sim-severe: build ## the same with clocks seconds off, a loss of 30 %, partitions of a minute: only safety is judged
+	bin/tutti sim --seeds 0..19 --faults --severe --validators 10 --slots 200 --jobs 2
 
 SEEDS ?= 1000..1999
 sim-night: build ## the same with the seeds $SEEDS, A..B

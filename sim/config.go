@@ -46,6 +46,9 @@ type Config struct {
 	World bool
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
+	// Severe has Faults go beyond what a network must live with: clocks that are
+	// seconds off, a loss of 30 %, partitions of a minute. Only safety is judged.
+	Severe bool
 	// Adversaries makes nodes with less than a third of the stake dishonest,
 	// drawn from the seed.
 	Adversaries bool
@@ -120,6 +123,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: machine %+v", ErrConfig, *m)
 	case c.Faults && c.Slots < faultsSlots:
 		return fmt.Errorf("%w: %d slots, with faults want %d at least", ErrConfig, c.Slots, faultsSlots)
+	case c.Severe && !c.Faults:
+		return fmt.Errorf("%w: severe faults want faults", ErrConfig)
 	case c.World && c.Faults:
 		return fmt.Errorf("%w: faults draw regions of their own, so they go without World", ErrConfig)
 	case c.Fanout < 0:

@@ -29,6 +29,14 @@ const (
 	slowFactorMax = 100
 )
 
+// With Config.Severe more goes wrong than a network has to live with, so that
+// nothing is promised but safety.
+const (
+	severeSkewMax  = 5 * time.Second
+	severeLossMax  = 0.30
+	severeChaosMax = 150 // slots
+)
+
 // The phases of a run, in slots: chaos, then healing, and so on.
 const (
 	earlyChaos  = 4  // where the first phase begins, in one run of four
@@ -110,6 +118,10 @@ func (e *episode) String() string {
 func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *faults {
 	rng := cfg.random("faults", 0)
 	f := &faults{}
+	skew, loss, chaos := skewMax, lossMax, chaosMax
+	if cfg.Severe {
+		skew, loss, chaos = severeSkewMax, severeLossMax, severeChaosMax
+	}
 	on := func() bool { return rng.IntN(2) == 0 }
 	if on() {
 		f.regions = drawRegions(rng, n)
@@ -117,7 +129,7 @@ func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *fau
 	if on() {
 		f.skew = make([]time.Duration, n)
 		for i := range f.skew {
-			f.skew[i] = time.Duration(rng.Int64N(int64(2*skewMax)+1)) - skewMax
+			f.skew[i] = time.Duration(rng.Int64N(int64(2*skew)+1)) - skew
 		}
 	}
 	if on() {
@@ -133,7 +145,7 @@ func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *fau
 		}
 	}
 	if on() {
-		f.loss = rng.Float64() * lossMax
+		f.loss = rng.Float64() * loss
 	}
 	if on() {
 		f.duplicate = rng.Float64() * duplicateMax
@@ -141,7 +153,7 @@ func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *fau
 	if on() {
 		f.reorder = rng.Float64() * reorderMax
 	}
-	f.drawPhases(rng, cfg.Slots)
+	f.drawPhases(rng, cfg.Slots, chaos)
 	for k := range kinds {
 		if !on() {
 			continue
@@ -156,13 +168,13 @@ func drawFaults(cfg *Config, n int, slotAt func(ledger.Slot) time.Duration) *fau
 	return f
 }
 
-func (f *faults) drawPhases(rng *rand.Rand, slots ledger.Slot) {
+func (f *faults) drawPhases(rng *rand.Rand, slots ledger.Slot, longest int) {
 	begin := ledger.Slot(firstChaos)
 	if rng.IntN(4) == 0 {
 		begin = earlyChaos
 	}
 	for begin+chaosMin+healSlots <= slots {
-		long := min(chaosMin+ledger.Slot(rng.IntN(chaosMax-chaosMin+1)), slots-healSlots-begin)
+		long := min(chaosMin+ledger.Slot(rng.IntN(longest-chaosMin+1)), slots-healSlots-begin)
 		f.phases = append(f.phases, phase{begin, begin + long})
 		begin += long + healSlots + ledger.Slot(rng.IntN(8))
 	}
@@ -320,7 +332,9 @@ func (s *Sim) turn(p *phase, begins bool) {
 	if !begins {
 		n.loss, n.duplicate, n.reorder = lossThreshold(s.cfg.Network.Loss), 0, 0
 		s.story.fault(s.now, "chaos", false)
-		s.heal(p)
+		if !s.cfg.Severe {
+			s.heal(p)
+		}
 		return
 	}
 	s.unwatch()

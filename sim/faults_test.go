@@ -91,6 +91,53 @@ func TestDrawnFaults(t *testing.T) {
 	}
 }
 
+// Severe faults reach beyond all others, are given back in the command, and are
+// nothing without Faults.
+func TestSevereFaults(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Validators, cfg.Slots, cfg.Faults, cfg.Severe = 10, 300, true, true
+	var skew time.Duration
+	var loss float64
+	var chaos ledger.Slot
+	for cfg.Seed = range 100 {
+		f := drawFaults(&cfg, cfg.Validators, func(s ledger.Slot) time.Duration { return time.Duration(s) })
+		for _, by := range f.skew {
+			skew = max(skew, by.Abs())
+		}
+		loss = max(loss, f.loss)
+		for _, p := range f.phases {
+			chaos = max(chaos, p.end-p.begin)
+		}
+	}
+	if skew <= severeSkewMax*9/10 || skew > severeSkewMax || loss <= 0.28 || loss > severeLossMax || chaos <= 140 || chaos > severeChaosMax {
+		t.Errorf("in 100 seeds clocks are off by up to %v, loss is up to %v, chaos takes up to %d slots", skew, loss, chaos)
+	}
+	if !strings.Contains(cfg.Command(), " --faults --severe ") {
+		t.Errorf("%s lacks --severe", cfg.Command())
+	}
+	cfg.Faults = false
+	if err := cfg.Validate(); !errors.Is(err, ErrConfig) {
+		t.Errorf("severe without faults: %v", err)
+	}
+}
+
+// What fails for want of progress passes if it is severe: nothing is promised
+// then but safety.
+func TestSevereFaultsNeedNoProgress(t *testing.T) {
+	cfg := withFaults(1)
+	for _, severe := range []bool{false, true} {
+		cfg.Severe = severe
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.turn(&phase{begin: 1, end: 2}, false)
+		if watched := s.healing != nil; watched == severe {
+			t.Errorf("severe %t: progress is watched after chaos: %t", severe, watched)
+		}
+	}
+}
+
 // An episode that ends leaves another one of its kind as it is.
 func TestOverlappingEpisodes(t *testing.T) {
 	s, err := New(small(1))

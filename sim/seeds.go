@@ -116,6 +116,9 @@ func (c *Config) Command() string {
 	if c.Faults {
 		s += " --faults"
 	}
+	if c.Severe {
+		s += " --severe"
+	}
 	if c.Adversaries {
 		s += " --adversaries"
 	}

@@ -77,6 +77,7 @@ one of them did not pass.`,
 	f.StringVar(&seeds, "seeds", "", "A..B: run all these seeds instead, one line each")
 	f.IntVar(&jobs, "jobs", 2, "seeds to run at a time")
 	f.BoolVar(&cfg.Faults, "faults", false, "let things go wrong, drawn from the seed")
+	f.BoolVar(&cfg.Severe, "severe", false, "with --faults: go beyond what a network must live with, and judge safety alone")
 	f.BoolVar(&cfg.Adversaries, "adversaries", false, "make nodes with less than a third of the stake dishonest, drawn from the seed")
 	f.StringVar(&scenario, "scenario", "", "run one of "+sim.ScenarioNames()+", which gives all but the seed")
 	f.BoolVar(&cfg.Story, "story", false, "tell what happened, slot by slot")

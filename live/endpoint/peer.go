@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -386,13 +387,21 @@ func (e *Endpoint) readFrames(ctx context.Context, conn *quic.Conn, key ledger.P
 	})
 }
 
+// idleMax bounds the goroutines that wait for a connection's next stream. One
+// that has read a stream has a stack that is large enough, a new one has to
+// grow it.
+const idleMax = 4
+
 // readStreams calls read for each stream, on at most s.streams goroutines at
-// once; while all are busy the peer's further streams wait. pace, if not nil, is called before
-// each stream is accepted.
+// once; while all are busy the peer's further streams wait. pace, if not nil,
+// is called before each stream is accepted.
 func (e *Endpoint) readStreams(ctx context.Context, conn *quic.Conn, s share, pace func(context.Context) error, read func(*quic.ReceiveStream)) {
 	slots := make(chan struct{}, s.streams)
+	next := make(chan *quic.ReceiveStream)
+	var idle atomic.Int32
 	var readers sync.WaitGroup
 	defer readers.Wait()
+	defer close(next)
 	defer conn.CloseWithError(codeDropped, "dropped")
 	for {
 		if pace != nil && pace(ctx) != nil {
@@ -403,6 +412,13 @@ func (e *Endpoint) readStreams(ctx context.Context, conn *quic.Conn, s share, pa
 			return
 		}
 		select {
+		case next <- stream:
+			continue
+		default:
+		}
+		select {
+		case next <- stream:
+			continue
 		case slots <- struct{}{}:
 		case <-conn.Context().Done():
 			return
@@ -410,7 +426,14 @@ func (e *Endpoint) readStreams(ctx context.Context, conn *quic.Conn, s share, pa
 			return
 		}
 		readers.Go(func() {
-			read(stream)
+			for stream != nil {
+				read(stream)
+				stream = nil
+				if idle.Add(1) <= idleMax {
+					stream = <-next
+				}
+				idle.Add(-1)
+			}
 			<-slots
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,7 +199,7 @@ type run struct {
 	display *display
 	failed  chan error      // validators that ended by themselves
 	memory  *memory         // the validators' own, from when the load begins
-	heap    *memory         // what of it is in use
+	heap    *memory         // the least of it that is in use
 	live    []atomic.Uint64 // newest of it, in bytes, by validator
 	ended   []error         // what came through failed, and what faults led to
 	started start
@@ -383,7 +384,7 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 
 	start := time.Now()
 	cpu, sent := r.cpu(), r.sent(ctx)
-	r.memory, r.heap = newMemory(len(r.nodes), start), newMemory(len(r.nodes), start)
+	r.memory, r.heap = newMemory(len(r.nodes), start, mean), newMemory(len(r.nodes), start, slices.Min[[]float64])
 	r.live = make([]atomic.Uint64, len(r.nodes))
 	group.Go(func() error { return r.watchHeaps(loading) })
 	r.mu.Lock()
@@ -610,12 +611,7 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 	for i := range r.nodes {
 		s.MemoryByMinute[nodeName(i)], s.HeapByMinute[nodeName(i)] = r.memory.minutes[i], r.heap.minutes[i]
 	}
-	if slope, ok := r.memory.slope(); ok {
-		s.MemorySlope = &slope
-	}
-	if slope, ok := r.heap.slope(); ok {
-		s.HeapSlope = &slope
-	}
+	s.MemorySlope, s.HeapSlope = r.memory.slope(), r.heap.slope()
 	if n := s.ExecutedOK + s.ExecutedFailed; n > 0 {
 		s.CPUPerTx = float64(cpu.Microseconds()) / float64(n)
 	}

@@ -2,23 +2,32 @@ package devnet
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
 
 // memory follows a size of validators, minute by minute.
 type memory struct {
-	began  time.Time
-	sums   []float64 // MiB, of the samples of the running minute, by validator
-	counts []int
-	// minutes are the means of the minutes that are over, in MiB, by validator.
+	began   time.Time
+	samples [][]float64 // MiB, of the running minute, by validator
+	// of makes one number of a minute's samples.
+	of func(samples []float64) float64
+	// minutes are those of the minutes that are over, in MiB, by validator; 0 is
+	// of a validator that was down.
 	minutes [][]float64
 }
 
-func newMemory(validators int, now time.Time) *memory {
-	return &memory{
-		began: now, sums: make([]float64, validators), counts: make([]int, validators), minutes: make([][]float64, validators),
+func newMemory(validators int, now time.Time, of func(samples []float64) float64) *memory {
+	return &memory{began: now, of: of, samples: make([][]float64, validators), minutes: make([][]float64, validators)}
+}
+
+func mean(samples []float64) float64 {
+	var sum float64
+	for _, x := range samples {
+		sum += x
 	}
+	return sum / float64(len(samples))
 }
 
 // take takes a sample, in bytes; 0 is of a validator that is down. It tells
@@ -26,16 +35,18 @@ func newMemory(validators int, now time.Time) *memory {
 func (m *memory) take(now time.Time, own []uint64) bool {
 	for i, bytes := range own {
 		if bytes > 0 {
-			m.sums[i] += float64(bytes) / (1 << 20)
-			m.counts[i]++
+			m.samples[i] = append(m.samples[i], float64(bytes)/(1<<20))
 		}
 	}
 	if now.Sub(m.began) < time.Duration(len(m.minutes[0])+1)*time.Minute {
 		return false
 	}
-	for i := range m.sums {
-		m.minutes[i] = append(m.minutes[i], m.sums[i]/float64(max(m.counts[i], 1)))
-		m.sums[i], m.counts[i] = 0, 0
+	for i, samples := range m.samples {
+		mib := 0.0
+		if len(samples) > 0 {
+			mib = m.of(samples)
+		}
+		m.minutes[i], m.samples[i] = append(m.minutes[i], mib), samples[:0]
 	}
 	return true
 }
@@ -47,20 +58,29 @@ func minuteOver(own, heap *memory) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "memory in minute %d:", last+1)
 	for i := range own.minutes {
-		fmt.Fprintf(&b, " %s %.0f MiB, %.0f live", nodeName(i), own.minutes[i][last], heap.minutes[i][last])
+		fmt.Fprintf(&b, " %s %.0f MiB, %.1f live", nodeName(i), own.minutes[i][last], heap.minutes[i][last])
 	}
 	return b.String()
 }
 
-// slope returns how fast the validators' memory together grows, in percent an
-// hour of its mean: the line through the minutes after warm-up, which is the
-// first third of the run, that lies nearest to all of them. ok is false if
-// there are fewer than three minutes after it.
-func (m *memory) slope() (percentPerHour float64, ok bool) {
+// Slope is how fast memory grows, in percent an hour, and the standard error of
+// that: how much it would differ between runs in which nothing grows.
+type Slope struct {
+	Percent float64 `json:"percent_per_hour"`
+	Error   float64 `json:"standard_error"`
+}
+
+func (s *Slope) String() string { return fmt.Sprintf("%.1f ± %.1f %% an hour", s.Percent, s.Error) }
+
+// slope returns how fast the validators' memory together grows, of its mean:
+// the line through the minutes after warm-up, which is the first third of the
+// run, that lies nearest to all of them. It is nil if there are fewer than three
+// minutes after it.
+func (m *memory) slope() *Slope {
 	n := len(m.minutes[0])
 	first := (n + 2) / 3
 	if n-first < 3 {
-		return 0, false
+		return nil
 	}
 	var meanX, meanY float64
 	sums := make([]float64, n)
@@ -77,7 +97,13 @@ func (m *memory) slope() (percentPerHour float64, ok bool) {
 		run += (float64(i) - meanX) * (float64(i) - meanX)
 	}
 	if meanY == 0 {
-		return 0, false
+		return nil
 	}
-	return 100 * 60 * rise / run / meanY, true
+	var off float64 // the line, squared
+	for i := first; i < n; i++ {
+		d := sums[i] - meanY - rise/run*(float64(i)-meanX)
+		off += d * d
+	}
+	const hour = 100 * 60
+	return &Slope{hour * rise / run / meanY, hour * math.Sqrt(off/float64(n-first-2)/run) / meanY}
 }

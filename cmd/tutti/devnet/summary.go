@@ -53,15 +53,15 @@ type Summary struct {
 	RSSMax float64 `json:"rss_max_mib"`
 	// MemoryByMinute is the mean memory in each minute, in MiB, by node, without
 	// mapped files of the ledger, which the kernel takes back when it wants to.
-	// MemorySlope is how fast all of it together grows after warm-up, in percent
-	// an hour; nil for runs that are too short to tell.
+	// MemorySlope is how fast all of it together grows after warm-up; nil for
+	// runs that are too short to tell.
 	MemoryByMinute map[string][]float64 `json:"memory_mib_by_minute"`
-	MemorySlope    *float64             `json:"memory_slope_percent_per_hour"`
-	// HeapByMinute and HeapSlope are the same of what is in use: what each
-	// garbage collection leaves. The rest of the memory is garbage, or kept for
-	// the next of it.
+	MemorySlope    *Slope               `json:"memory_slope"`
+	// HeapByMinute and HeapSlope are the same of what is in use: the least that a
+	// garbage collection of each minute left. The rest of the memory is garbage,
+	// or kept for the next of it, or needed for a moment, as to merge tables.
 	HeapByMinute map[string][]float64 `json:"live_heap_mib_by_minute"`
-	HeapSlope    *float64             `json:"live_heap_slope_percent_per_hour"`
+	HeapSlope    *Slope               `json:"live_heap_slope"`
 }
 
 // Egress counts what a node sent of its own UserBlocks: the shreds that they
@@ -157,7 +157,7 @@ func (s *Summary) print(w io.Writer) {
 	row("shreds", "%d sets recovered, %d shreds repaired", s.RecoveredSets, s.RepairedShreds)
 	row("resources", "%.0f µs CPU per transaction, %.2f cores, at most %.0f MiB a node", s.CPUPerTx, s.Cores, s.RSSMax)
 	if s.MemorySlope != nil && s.HeapSlope != nil {
-		row("memory", "grows by %.1f %% an hour after warm-up, what is in use by %.1f %%", *s.MemorySlope, *s.HeapSlope)
+		row("memory", "grows by %v after warm-up, what is in use by %v", s.MemorySlope, s.HeapSlope)
 	}
 }
 

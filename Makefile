@@ -68,7 +68,7 @@ fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuz
 sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2
 
-sim-severe: build ## the same with clocks seconds off, a loss of 30 %, partitions of a minute: only safety is judged
+sim-severe: build ## the same with clocks seconds off, a loss of 30 %, partitions of up to a minute: only safety is judged
 	bin/tutti sim --seeds 0..19 --faults --severe --validators 10 --slots 200 --jobs 2
 
 SEEDS ?= 1000..1999

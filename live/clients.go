@@ -120,6 +120,7 @@ func (l *Live) verify(ctx context.Context) error {
 		admitted := l.throttle.take(time.Now(), waiting)
 		throttled = admitted < waiting // look again when the linger is over
 		raw = l.tpu.take(raw[:0], admitted)
+		l.throttle.put(admitted - len(raw)) // another verifier was faster
 		for _, tx := range v.verify(raw) {
 			if !l.core.clients.put(node.Submitted{Tx: tx}) {
 				l.metrics.dropped("transaction", "client inbox full")

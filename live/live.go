@@ -291,7 +291,7 @@ func (l *Live) meet(peer ledger.Pubkey) {
 // receiveTransaction takes a client's transaction, on its reader's goroutine.
 func (l *Live) receiveTransaction(_ ledger.Pubkey, tx []byte) {
 	switch {
-	case l.tpu.len() >= l.throttle.room():
+	case !l.throttle.room(time.Now(), l.tpu.len()):
 		l.metrics.dropped("transaction", "node is busy")
 	case !l.tpu.put(tx):
 		l.metrics.dropped("transaction", "inbox full")

@@ -2,7 +2,7 @@ package live
 
 import "sync"
 
-// queue hands values from any number of goroutines to one, in order. It
+// queue hands values from any number of goroutines to others, in order. It
 // never blocks who puts.
 type queue[T any] struct {
 	ready chan struct{} // has an element while there may be something to take

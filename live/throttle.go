@@ -20,7 +20,8 @@ const (
 	throttleMin   = 200
 	throttleFree  = 4000
 	throttleBurst = 4000
-	// waitMax is how long transactions wait to be let in before more are refused.
+	// waitMax says how many transactions wait to be let in before more are
+	// refused: as many as may come in within it.
 	waitMax = 400 * time.Millisecond
 )
 
@@ -38,13 +39,13 @@ type throttle struct {
 	filled time.Time
 	wary   bool // the core has been late
 	// lowered tells whether the last period was one of lateness, before is
-	// what was taken a second when the last lateness began.
+	// the rate that was used when the last lateness began.
 	lowered bool
 	before  float64
 
-	since time.Time // of what follows
-	late  time.Duration
-	taken int
+	since  time.Time // of what follows
+	late   time.Duration
+	wanted int // by clients
 }
 
 // note tells how late the core is.
@@ -54,46 +55,73 @@ func (t *throttle) note(late time.Duration) {
 	t.mu.Unlock()
 }
 
-// admit tells whether a transaction may come in.
-func (t *throttle) admit(now time.Time) bool { return t.take(now, 1) == 1 }
-
-// room returns how many transactions may wait to be let in: those of waitMax.
-func (t *throttle) room() int {
+// admit tells whether a transaction that comes may go on at once.
+func (t *throttle) admit(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return int(max(t.rate, throttleMin) * waitMax.Seconds())
+	t.wanted++
+	t.pass(now)
+	if t.tokens < 1 {
+		return false
+	}
+	t.tokens--
+	return true
 }
 
-// take lets in as many of n transactions as may come in.
-func (t *throttle) take(now time.Time, n int) int {
+// room tells whether a transaction that comes may wait behind so many others: no
+// more wait than may go on within waitMax, at the rate of this moment.
+func (t *throttle) room(now time.Time, waiting int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.wanted++
+	t.pass(now)
+	return float64(waiting) < t.tokens+t.rate*waitMax.Seconds()
+}
+
+// take returns how many of so many transactions that wait may go on.
+func (t *throttle) take(now time.Time, waiting int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pass(now)
+	n := min(waiting, int(t.tokens))
+	t.tokens -= float64(n)
+	return n
+}
+
+// put gives back what was taken too much.
+func (t *throttle) put(n int) {
+	t.mu.Lock()
+	t.tokens += float64(n)
+	t.mu.Unlock()
+}
+
+// pass lets time go on.
+func (t *throttle) pass(now time.Time) {
 	if past := now.Sub(t.since); past >= throttlePeriod {
 		if past > 2*throttlePeriod {
 			t.late = 0 // in a silence: it was not clients that made the node late
 		}
-		t.adjust(float64(t.taken) / past.Seconds())
-		t.since, t.late, t.taken = now, 0, 0
+		t.adjust(float64(t.wanted) / past.Seconds())
+		t.since, t.late, t.wanted = now, 0, 0
 	}
 	t.tokens = min(t.tokens+t.rate*now.Sub(t.filled).Seconds(), max(throttleBurst, t.rate*throttlePeriod.Seconds()))
 	t.filled = now
-	n = min(n, int(t.tokens))
-	t.tokens -= float64(n)
-	t.taken += n
-	return n
 }
 
-// adjust sets the rate after a period in which so many a second were taken.
-func (t *throttle) adjust(took float64) {
+// adjust sets the rate after a period in which clients wanted so many a second.
+// What was taken says less: nothing is while signatures of UserBlocks are
+// verified.
+func (t *throttle) adjust(wanted float64) {
+	used := min(t.rate, wanted)
 	if t.late > lateMax {
 		if !t.lowered {
-			t.before = min(t.rate, took)
+			t.before = used
 		}
 		factor := 0.9
 		if t.late > 4*lateMax {
 			factor = 0.7
 		}
-		t.rate, t.wary, t.lowered = factor*min(t.rate, took), true, true
+		t.rate, t.wary, t.lowered = factor*used, true, true
 	} else {
 		t.lowered = false
 		switch {
@@ -105,8 +133,8 @@ func (t *throttle) adjust(took float64) {
 			t.rate *= 1.03
 		}
 	}
-	if t.rate > 4*took {
-		t.rate, t.wary = 4*took, false
+	if t.rate > 4*wanted {
+		t.rate, t.wary = 4*wanted, false
 	}
 	if t.wary {
 		t.rate = max(t.rate, throttleMin)

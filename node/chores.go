@@ -28,11 +28,14 @@ const (
 	// others.
 	wantsMax    = 64
 	wantsListed = 1024
-	// votedShare is the part of the stake, one in so many, whose votes for a
-	// block make a node ask for it that has not heard of it in another way. It is
+	// votedShare is the part of the stake, one in so many: votes of more make a
+	// node ask for a block that it has not heard of in another way. It is
 	// small, so that after a network has parted a node joins the others' fork
-	// before one of them leads again.
-	votedShare = 20
+	// before one of them leads again. fewVotedMax bounds the blocks of a slot for
+	// which no more than a third of the stake has voted: a quarter of what the
+	// collector has room for.
+	votedShare  = 20
+	fewVotedMax = turbine.WantsMax / 4
 	// repairGrace is how long after a slot's end its shreds may still be on
 	// their way, in ticks.
 	repairGrace = 24
@@ -132,13 +135,39 @@ func (n *Node) wants() []want {
 		if n.forks.Block(ref) != nil || n.collector.Need(ref.Slot.Key(), ref.ID).Status != turbine.Incomplete || n.inTransit(ref.Slot) {
 			continue
 		}
-		if stakes := n.epochs.At(ref.Slot); stakes != nil && consensus.Exceeds(n.tally.Stake(ref), stakes.Total(), 1, votedShare) {
+		if n.wantVoted(ref) {
 			leader, _ := n.schedule.Leader(ref.Slot)
 			wants = append(wants, want{ref.Slot.Key(), ref.ID, leader})
 		}
 	}
 	wants = n.wantParents(sortWants(wants))
 	return wants[:min(len(wants), wantsListed)]
+}
+
+// wantVoted tells whether a block is asked for because of the votes for it. Of
+// those with no more than a third of the stake it is so for few blocks of a
+// slot, for good: voters who name what nobody has must not leave the collector
+// without room for what there is.
+func (n *Node) wantVoted(ref ledger.BlockRef) bool {
+	stakes := n.epochs.At(ref.Slot)
+	if stakes == nil {
+		return false
+	}
+	stake := n.tally.Stake(ref)
+	if consensus.OneThird(stake, stakes.Total()) {
+		return true
+	}
+	few := n.fewVoted[ref.Slot]
+	switch {
+	case !consensus.Exceeds(stake, stakes.Total(), 1, votedShare):
+		return false
+	case slices.Contains(few, ref.ID):
+		return true
+	case len(few) == fewVotedMax:
+		return false
+	}
+	n.fewVoted[ref.Slot] = append(few, ref.ID)
+	return true
 }
 
 // wantParents adds the parents that wanted blocks name in a first shred, and

@@ -4,10 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"tutti/cluster"
 	"tutti/leader"
 	"tutti/ledger"
 	"tutti/repair"
 	"tutti/shred"
+	"tutti/turbine"
 	"tutti/validator"
 )
 
@@ -111,28 +113,56 @@ func TestGhosts(t *testing.T) {
 	}
 }
 
-// A node asks for a block of which it has only heard that one voter of ten
-// voted for it, as it does after a partition in which others made a fork
-// (PROTOCOL section 6), but not while the block's shreds are on their way.
-func TestAsksForWhatOneVoterVotedFor(t *testing.T) {
-	c := newTestCluster(t, 10, nil)
+// A node asks for a block of which it has only heard that voters with more than
+// a twentieth of the stake voted for it, as it does after a partition in which
+// others made a fork (PROTOCOL section 6), but not while the block's shreds are
+// on their way. Of such blocks it asks for few in a slot, so that voters who
+// name what nobody has leave room for what there is.
+func TestAsksForWhatFewVotedFor(t *testing.T) {
+	c := newTestCluster(t, 10, func(o *cluster.Options) {
+		o.Validators[1].Stake /= 2 // 1/19
+		o.Validators[2].Stake /= 3
+	})
 	c.run(2 * time.Second)
 	n := c.nodes[0]
-	unknown := ledger.BlockRef{Slot: n.slot(), ID: ledger.Sum([]byte("of another fork"))}
-	asked := make(map[ledger.Slot]bool) // in which slot it runs
+	slot := n.slot()
+	asked := make(map[ledger.Hash]ledger.Slot) // in which slot it was first
 	c.filter(func(from, _ int, m Message) bool {
-		if r, ok := m.(RepairRequest); ok && from == 0 && r.Root == unknown.ID {
-			asked[n.slot()] = true
+		if r, ok := m.(RepairRequest); ok && from == 0 && r.Key == slot.Key() {
+			if _, again := asked[r.Root]; !again {
+				asked[r.Root] = n.slot()
+			}
 		}
 		return true
 	})
-	c.voteFor(1, 0, unknown)
-	c.runTo(unknown.Slot+1, 0)
+	few, fewer, many := ledger.Sum([]byte("few")), ledger.Sum([]byte("fewer")), ledger.Sum([]byte("many"))
+	c.voteFor(1, 0, ledger.BlockRef{Slot: slot, ID: few})
+	c.voteFor(2, 0, ledger.BlockRef{Slot: slot, ID: fewer})
+	c.runTo(slot+1, 0)
 	if len(asked) > 0 {
-		t.Errorf("asked in slot %v for a block of slot %d, which may be on its way", asked, unknown.Slot)
+		t.Errorf("asked %v for a block of slot %d, which may be on its way", asked, slot)
 	}
 	c.run(time.Second)
-	if len(asked) == 0 {
-		t.Errorf("a block for which a tenth of the stake voted is not asked for")
+	if _, ok := asked[few]; !ok {
+		t.Error("a block for which more than a twentieth of the stake voted is not asked for")
+	}
+	if _, ok := asked[fewer]; ok {
+		t.Error("a block for which less than a twentieth of the stake voted is asked for")
+	}
+	for i := range byte(turbine.WantsMax) {
+		for from := 3; from < 5; from++ {
+			c.voteFor(from, 0, ledger.BlockRef{Slot: slot, ID: ledger.Hash{byte(from), i}})
+		}
+		c.run(100 * time.Millisecond)
+	}
+	if len(asked) != fewVotedMax {
+		t.Errorf("%d blocks of a slot are asked for, want %d", len(asked), fewVotedMax)
+	}
+	for from := 5; from < 9; from++ {
+		c.voteFor(from, 0, ledger.BlockRef{Slot: slot, ID: many})
+	}
+	c.run(time.Second)
+	if _, ok := asked[many]; !ok {
+		t.Error("a block for which a third of the stake voted is not asked for")
 	}
 }

@@ -82,6 +82,7 @@ type Node struct {
 	held      map[ledger.UserBlockRef]*heldUserBlock
 	unchecked map[ledger.Hash][]ledger.UserBlockRef // by anchor that is unknown
 	wanting   map[ledger.UserBlockRef][]*validator.Block
+	fewVoted  map[ledger.Slot][]ledger.Hash // blocks that are wanted though few have voted for them
 
 	// Consensus lane.
 	rules    *validator.Rules
@@ -183,6 +184,7 @@ func New(cfg Config) (*Node, error) {
 		held:           make(map[ledger.UserBlockRef]*heldUserBlock),
 		unchecked:      make(map[ledger.Hash][]ledger.UserBlockRef),
 		wanting:        make(map[ledger.UserBlockRef][]*validator.Block),
+		fewVoted:       make(map[ledger.Slot][]ledger.Hash),
 		ballots:        make(map[ledger.Pubkey]*ballotBox),
 		pool:           proposer.NewPool(proposer.PoolMax),
 		recentDone:     newRecentMessages(),

@@ -371,6 +371,11 @@ func (n *Node) prune() {
 		}
 	}
 	n.forgetProofs(n.forks.Root().Slot)
+	for slot := range n.fewVoted {
+		if slot < floor {
+			delete(n.fewVoted, slot)
+		}
+	}
 	for id, slot := range n.resigned {
 		if slot < floor {
 			delete(n.resigned, id)

@@ -47,7 +47,7 @@ type Config struct {
 	// Faults lets things go wrong, drawn from the seed.
 	Faults bool
 	// Severe has Faults go beyond what a network must live with: clocks that are
-	// seconds off, a loss of 30 %, partitions of a minute. Only safety is judged.
+	// seconds off, a loss of 30 %, partitions of up to a minute. Only safety is judged.
 	Severe bool
 	// Adversaries makes nodes with less than a third of the stake dishonest,
 	// drawn from the seed.

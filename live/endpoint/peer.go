@@ -388,9 +388,9 @@ func (e *Endpoint) readFrames(ctx context.Context, conn *quic.Conn, key ledger.P
 }
 
 // idleMax bounds the goroutines that wait for a connection's next stream. One
-// that has read a stream has a stack that is large enough, a new one has to
-// grow it.
-const idleMax = 4
+// that has just read a stream has a stack that is large enough, a new one has
+// to grow it. Strangers can keep as many for each of their connections.
+const idleMax = 2
 
 // readStreams calls read for each stream, on at most s.streams goroutines at
 // once; while all are busy the peer's further streams wait. pace, if not nil,

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -32,37 +31,38 @@ func (s *Store) Stats() *Stats { return &s.stats }
 // transactions as it needs; after a crash a prefix of them is there, so what
 // makes the rest count comes last.
 type writer struct {
-	blocks, state *badger.WriteBatch
-	witness       []byte // the last key of the highest slot that was ever set
-	bytes         int
-	err           error
+	store   *Store
+	blocks  *badger.WriteBatch
+	sets    int         // entries set in blocks
+	highest ledger.Slot // of them
+	state   []entry     // kept here, as a batch of badger may be written before Flush
+	bytes   int
+	err     error
 }
 
-func (s *Store) newWriter() *writer {
-	return &writer{blocks: s.blocks.NewWriteBatch(), state: s.state.NewWriteBatch(), witness: s.witness}
-}
+// entry is one of state; one without a value is removed.
+type entry struct{ key, value []byte }
 
-func (w *writer) of(key []byte) *badger.WriteBatch {
-	if key[0] == keyData {
-		return w.blocks
-	}
-	return w.state
-}
+func (s *Store) newWriter() *writer { return &writer{store: s, blocks: s.blocks.NewWriteBatch()} }
 
 func (w *writer) set(key, value []byte) {
-	if w.err != nil {
+	w.bytes += len(key) + len(value)
+	if key[0] != keyData {
+		w.state = append(w.state, entry{key, value})
 		return
 	}
-	w.err = w.of(key).Set(key, value)
-	w.bytes += len(key) + len(value)
-	if key[0] == keyData && (len(w.witness) == 0 || bytes.Compare(key[:dataPrefixSize-1], w.witness[:dataPrefixSize-1]) >= 0) {
-		w.witness = key
+	if w.err == nil {
+		w.err = w.blocks.Set(key, value)
 	}
+	w.sets++
+	w.highest = max(w.highest, slotOf(key))
 }
 
 func (w *writer) remove(key []byte) {
-	if w.err == nil {
-		w.err = w.of(key).Delete(key)
+	if key[0] != keyData {
+		w.state = append(w.state, entry{key: key})
+	} else if w.err == nil {
+		w.err = w.blocks.Delete(key)
 	}
 }
 
@@ -71,16 +71,46 @@ func (w *writer) flush() error {
 	if w.err == nil {
 		w.err = w.blocks.Flush()
 	}
-	if w.err == nil {
-		w.err = w.state.Flush()
+	w.blocks.Cancel()
+	if w.err != nil || len(w.state) == 0 {
+		return w.err
 	}
-	w.cancel()
-	return w.err
+	batch := w.store.state.NewWriteBatch()
+	defer batch.Cancel()
+	for _, e := range w.state {
+		var err error
+		if e.value == nil {
+			err = batch.Delete(e.key)
+		} else {
+			err = batch.Set(e.key, e.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return batch.Flush()
 }
 
-func (w *writer) cancel() {
-	w.blocks.Cancel()
-	w.state.Cancel()
+// mark is the number of a commit that the highest slot of blocks holds, as the
+// last entry of that commit. state names it: so a lost end of either database
+// is noticed, which badger cuts off a damaged log without a word.
+type mark struct {
+	commit uint64 // 0: nothing was ever written to blocks
+	slot   ledger.Slot
+}
+
+// number puts the commit's number into what it writes.
+func (w *writer) number(commit uint64, newest mark) mark {
+	if w.sets > 0 {
+		newest = mark{commit, max(newest.slot, w.highest)}
+		key := dataKey(newest.slot, kindMark)
+		w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(nil, commit)))
+	}
+	key := []byte{keyCommit}
+	b := binary.LittleEndian.AppendUint64(nil, commit)
+	b = binary.LittleEndian.AppendUint64(b, newest.commit)
+	w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(b, uint64(newest.slot))))
+	return newest
 }
 
 // put stores a value of any length and returns its number of pieces after
@@ -122,12 +152,10 @@ func (s *Store) commit(group []request) error {
 		}
 	}
 	s.memory.commit++
-	key := []byte{keyCommit}
-	w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(nil, s.memory.commit), w.witness))
+	s.mark = w.number(s.memory.commit, s.mark)
 	if err := w.flush(); err != nil {
 		return fmt.Errorf("commit to ledger: %w", err)
 	}
-	s.witness = w.witness
 	if firm {
 		if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
 			return err
@@ -232,7 +260,7 @@ func (s *Store) prune() error {
 		return true
 	})
 	if err != nil {
-		w.cancel()
+		w.blocks.Cancel()
 		return err
 	}
 	if err := w.flush(); err != nil {

@@ -14,14 +14,15 @@ import (
 // keys sort by them, and those in values little-endian.
 //
 //	G                                   genesis hash
-//	C                                   number of the newest commit, u64; last key of the
-//	                                    highest slot in blocks then
+//	C                                   number of the newest commit, and of the newest in
+//	                                    blocks, u64; slot in which blocks has the latter
 //	R                                   newest RootRecord: slot u64, id
 //	H                                   newest HaltRecord
 //	F count8                            RestartRecord
 //	S                                   head of the account state: see State
 //	A key32 ^slot8                      account as of that slot; empty if deleted
 //	D slot8 B slotfield8 id32           BlockRecord
+//	D slot8 C                           number of the last commit whose highest slot it was
 //	D slot8 E slotfield8                EvidenceRecord
 //	D slot8 P id32                      executed and rooted block: link, receipts
 //	D slot8 S slotfield8 index4 root32  FEC set, as shred.Set.Pack writes it
@@ -40,6 +41,7 @@ const (
 	keyData    = 'D'
 
 	kindBlock    = 'B'
+	kindMark     = 'C'
 	kindEvidence = 'E'
 	kindExecuted = 'P'
 	kindSet      = 'S'
@@ -59,6 +61,9 @@ func dataKey(slot ledger.Slot, kind byte) []byte {
 	b := binary.BigEndian.AppendUint64(append(make([]byte, 0, setKeySize), keyData), uint64(slot))
 	return append(b, kind)
 }
+
+// slotOf returns the slot of a dataKey.
+func slotOf(key []byte) ledger.Slot { return ledger.Slot(binary.BigEndian.Uint64(key[1:])) }
 
 func blockKey(key ledger.SlotKey, id ledger.Hash) []byte {
 	b := binary.BigEndian.AppendUint64(dataKey(key.Slot(), kindBlock), uint64(key))

@@ -180,7 +180,7 @@ func (s *Store) loadAccounts(l *Loaded) error {
 	if err == nil {
 		err = w.flush()
 	} else {
-		w.cancel()
+		w.blocks.Cancel()
 	}
 	if err != nil {
 		return fmt.Errorf("load account state: %w", err)

@@ -82,7 +82,7 @@ type Store struct {
 	keep    ledger.Slot // nothing from this slot on is pruned
 	pruned  ledger.Slot // nothing is stored of slots below
 	pruning bool
-	witness []byte // see commit
+	mark    mark
 	latest  map[ledger.Pubkey]version
 	packed  []byte // of the set that was written last
 	stats   Stats
@@ -103,6 +103,7 @@ var (
 	ErrLost         = errors.New("ledger lost its end")
 	ErrDiskFull     = errors.New("disk nearly full")
 	ErrNoLedger     = errors.New("no ledger")
+	ErrLayout       = errors.New("ledger of another layout")
 )
 
 // Open opens the ledger in a directory, or makes one. LoadState, if it is
@@ -133,8 +134,10 @@ func Open(opt Options) (*Store, error) {
 // OpenReadOnly opens a ledger to look at it. It fails while a node runs on
 // it.
 func OpenReadOnly(dir string) (*Store, error) {
-	if _, err := os.Stat(filepath.Join(dir, blocksName)); err != nil {
-		return nil, fmt.Errorf("%w in %s: name the directory that a node was started with", ErrNoLedger, dir)
+	for _, name := range []string{blocksName, stateName} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return nil, fmt.Errorf("%w in %s, %s is missing: name the directory that a node was started with", ErrNoLedger, dir, name)
+		}
 	}
 	s, err := open(Options{Dir: dir}, true)
 	if err != nil {
@@ -145,7 +148,10 @@ func OpenReadOnly(dir string) (*Store, error) {
 		return nil, errors.Join(corrupt([]byte{keyGenesis}, "no genesis hash"), err, s.Close())
 	}
 	s.opt.Genesis = ledger.Hash(b)
-	if s.memory, _, err = readMemory(dir); err != nil {
+	if s.memory, _, err = readMemory(dir); err == nil {
+		err = s.checkCommit()
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -176,7 +182,14 @@ func openDatabase(ledgerDir, name string, readOnly bool) (*badger.DB, error) {
 			return nil, err
 		}
 	}
-	db, err := badger.Open(badgerOptions(dir).WithReadOnly(readOnly))
+	opt := badgerOptions(dir).WithReadOnly(readOnly)
+	if name == blocksName {
+		// As keys rise, a new table overlaps few others: merging it with one large
+		// level rewrites little. With tables of 8 MiB and merges of three a time
+		// each merge is short.
+		opt = opt.WithBaseLevelSize(256 << 20).WithBaseTableSize(8 << 20).WithNumLevelZeroTables(3)
+	}
+	db, err := badger.Open(opt)
 	if err != nil {
 		if strings.Contains(err.Error(), "directory lock") {
 			return nil, fmt.Errorf("%w: %s belongs to a running process; stop it first", ErrInUse, ledgerDir)
@@ -211,9 +224,6 @@ func badgerOptions(dir string) badger.Options {
 		WithIndexCacheSize(32 << 20).
 		WithDetectConflicts(false).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(3).
-		WithBaseLevelSize(256 << 20).
-		WithBaseTableSize(8 << 20).
 		WithMetricsEnabled(false).
 		WithLogger(nil)
 }
@@ -273,18 +283,13 @@ func (s *Store) check() error {
 		return fmt.Errorf("%w: %s is of %s, this genesis is %s; name another --ledger or move that one away",
 			ErrOtherGenesis, s.opt.Dir, ledger.Hash(b), s.opt.Genesis)
 	}
-	commit, err := s.newestCommit()
-	if err != nil {
+	if err := s.checkCommit(); err != nil {
 		return err
 	}
 	if !found && !s.opt.NoTower {
 		return fmt.Errorf("%w: %s is missing; put it back (%s is one vote older), or never vote with this identity again",
 			ErrTower, filepath.Join(s.opt.Dir, towerName), towerPrevious)
 	}
-	if commit < s.memory.commit {
-		return s.lost(fmt.Sprintf("%s ends at commit %d, its tower file has seen %d", stateName, commit, s.memory.commit))
-	}
-	s.memory.commit = commit
 	if !found {
 		if err := writeMemory(s.opt.Dir, &s.memory); err != nil {
 			return err
@@ -301,6 +306,10 @@ func (s *Store) lost(what string) error {
 
 // create begins a ledger. A tower file that outlived its ledger is kept.
 func (s *Store) create() error {
+	if s.blocks.View(func(txn *badger.Txn) error { _, err := txn.Get([]byte{keyGenesis}); return err }) == nil {
+		return fmt.Errorf("%w: %s was written by an earlier build; move it away and let the node fetch the blocks again, the tower file stays",
+			ErrLayout, filepath.Join(s.opt.Dir, blocksName))
+	}
 	for _, db := range []*badger.DB{s.blocks, s.state} {
 		if none, err := empty(db); err != nil {
 			return fmt.Errorf("begin ledger: %w", err)
@@ -320,30 +329,37 @@ func (s *Store) create() error {
 	return syncDir(s.opt.Dir)
 }
 
-// newestCommit returns the number of the newest commit, and checks that what
-// blocks held then is still there: badger cuts off the end of a damaged log.
-func (s *Store) newestCommit() (uint64, error) {
+// checkCommit finds out the number of the newest commit, and checks that state
+// has what the tower file has seen, and blocks what state has seen.
+func (s *Store) checkCommit() error {
 	b, err := s.get([]byte{keyCommit})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, nil
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		b = make([]byte, 24)
+	case err != nil || len(b) != 24:
+		return errors.Join(corrupt([]byte{keyCommit}, "commit number"), err)
 	}
-	if err != nil || len(b) < 8 {
-		return 0, errors.Join(corrupt([]byte{keyCommit}, "commit number"), err)
+	commit := binary.LittleEndian.Uint64(b)
+	if commit < s.memory.commit {
+		return s.lost(fmt.Sprintf("%s ends at commit %d, its tower file has seen %d", stateName, commit, s.memory.commit))
 	}
-	s.witness = b[8:]
-	if len(s.witness) > 0 {
-		if s.witness[0] != keyData || len(s.witness) < dataPrefixSize {
-			return 0, corrupt([]byte{keyCommit}, "key of blocks")
-		}
-		err = s.blocks.View(func(txn *badger.Txn) error { _, err := txn.Get(s.witness); return err })
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return 0, s.lost(fmt.Sprintf("%s lacks what was written last, key %x", blocksName, s.witness))
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read ledger: %w", err)
-		}
+	s.memory.commit = commit
+	s.mark = mark{binary.LittleEndian.Uint64(b[8:]), ledger.Slot(binary.LittleEndian.Uint64(b[16:]))}
+	if s.mark.commit == 0 {
+		return nil
 	}
-	return binary.LittleEndian.Uint64(b), nil
+	key := dataKey(s.mark.slot, kindMark)
+	b, err = s.get(key)
+	if err == nil && len(b) != 8 {
+		err = corrupt(key, "commit number")
+	}
+	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+		return err
+	}
+	if err != nil || binary.LittleEndian.Uint64(b) < s.mark.commit {
+		return s.lost(fmt.Sprintf("%s ends before commit %d", blocksName, s.mark.commit))
+	}
+	return nil
 }
 
 // Genesis returns the hash of the genesis whose ledger it is.

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/goleak"
 
 	"tutti/bank"
@@ -413,11 +414,16 @@ func TestTowerFile(t *testing.T) {
 
 // Either database without the other's newest commit is no ledger.
 func TestDatabasesMustBelongTogether(t *testing.T) {
-	for _, tc := range []struct{ keep, put, want string }{
-		{keep: "all", put: ""},
-		{keep: stateName, put: blocksName, want: "lacks what was written last"},
-		{keep: blocksName, put: stateName, want: "ends at commit 1"},
-		{keep: stateName, want: "lacks what was written last"},
+	for _, tc := range []struct {
+		keep, put string
+		tower     bool // of the older copy, too
+		want      string
+	}{
+		{keep: "all"},
+		{keep: blocksName, put: stateName, tower: true}, // a kill between the two
+		{keep: stateName, put: blocksName, want: "blocks ends before commit 3"},
+		{keep: blocksName, put: stateName, want: "state ends at commit 1"},
+		{keep: stateName, want: "blocks ends before commit 3"},
 		{keep: blocksName, want: "no genesis hash in state"},
 	} {
 		opt := testOptions(t.TempDir())
@@ -447,16 +453,46 @@ func TestDatabasesMustBelongTogether(t *testing.T) {
 				}
 			}
 		}
+		if tc.tower {
+			if err := os.Rename(filepath.Join(copied, towerName), filepath.Join(opt.Dir, towerName)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		got, err := Open(opt)
 		if tc.want == "" {
-			if err != nil || got.Close() != nil {
-				t.Errorf("whole ledger: %v", err)
+			if err != nil {
+				t.Errorf("%s kept: %v", tc.keep, err)
+				continue
+			}
+			(&testStore{Store: got, t: t}).checkBlock(older)
+			if err := got.Close(); err != nil {
+				t.Error(err)
 			}
 			continue
 		}
 		if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s kept, %s of an older copy: %v, want %q", tc.keep, cmp.Or(tc.put, "nothing"), err, tc.want)
 		}
+	}
+}
+
+func TestLedgerOfAnEarlierBuild(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	db, err := badger.Open(badgerOptions(filepath.Join(opt.Dir, blocksName)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(txn *badger.Txn) error {
+		return txn.Set([]byte{keyGenesis}, seal([]byte{keyGenesis}, 0, genesis[:]))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenReadOnly(opt.Dir); !errors.Is(err, ErrNoLedger) || !strings.Contains(err.Error(), stateName) {
+		t.Errorf("opened to read: %v", err)
+	}
+	if _, err := Open(opt); !errors.Is(err, ErrLayout) {
+		t.Errorf("opened: %v", err)
 	}
 }
 
@@ -705,6 +741,31 @@ func randomExecuted(rng *rand.Rand, slot ledger.Slot) Executed {
 
 // A crash between the accounts of a state and its head leaves the state
 // before.
+// Nothing of state is there before all of blocks is, however much of it badger
+// takes at once.
+func TestStateWaitsForBlocks(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := openTest(t, opt)
+	var accounts []bank.KeyedAccount
+	for i := range 1500 {
+		accounts = append(accounts, bank.KeyedAccount{
+			Key: ledger.Pubkey{byte(i), byte(i >> 8)}, Account: &bank.Account{Lamports: 1, Data: make([]byte, 1000)},
+		})
+	}
+	w := s.newWriter()
+	s.writeState(w, testState(16, accounts, nil))
+	s.writeState(w, testState(32, accounts, nil)) // with more than fits a transaction behind the first head
+	w.blocks.Cancel()                             // as a kill does
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, opt)
+	defer s.Close()
+	if _, ok, err := s.LoadState(1); ok || err != nil {
+		t.Errorf("a state that was not committed: %t, %v", ok, err)
+	}
+}
+
 func TestHalfWrittenStateDoesNotCount(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt).run()

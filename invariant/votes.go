@@ -1,6 +1,7 @@
 package invariant
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -428,6 +429,46 @@ func (v *Votes) Joinable(now ledger.Slot, able func(account ledger.Pubkey) bool)
 		}
 	}
 	return false
+}
+
+// Barred tells whether an account that leads a slot cannot build on the fork for
+// which most stake voted last: its own last vote is on another one, and too
+// little stake is locked out of that for the account to leave it. It builds
+// there, and those on the heaviest fork do not vote for what it makes.
+func (v *Votes) Barred(account ledger.Pubkey, slot ledger.Slot) bool {
+	x, best := v.voter(account), v.heaviest(slot)
+	if x.last == nil || best.Descends(x.last) || x.last.Descends(best) {
+		return false
+	}
+	return v.mayLeave(x, x.last, best) != nil
+}
+
+// heaviest returns the block that one comes to from the root by going to the
+// child on whose fork most stake voted last, of two alike to that of the lower
+// slot and id.
+func (v *Votes) heaviest(now ledger.Slot) *Block {
+	stakes := v.ledger.stakesAt(now)
+	weight := make(map[*Block]ledger.Lamports)
+	children := make(map[*Block][]*Block)
+	for i := range stakes.Items {
+		x := v.voters[stakes.Items[i].VoteAccount]
+		if x == nil {
+			continue
+		}
+		for b := x.last; b != nil && b != v.ledger.root; b = b.Parent {
+			if _, known := weight[b]; !known {
+				children[b.Parent] = append(children[b.Parent], b)
+			}
+			weight[b] += stakes.Items[i].Stake
+		}
+	}
+	best := v.ledger.root
+	for len(children[best]) > 0 {
+		best = slices.MinFunc(children[best], func(a, b *Block) int {
+			return cmp.Or(cmp.Compare(weight[b], weight[a]), consensus.Compare(a.Ref, b.Ref))
+		})
+	}
+	return best
 }
 
 // held returns the newest block to whose fork the account's votes hold it in a

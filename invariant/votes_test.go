@@ -269,6 +269,35 @@ func TestJoinable(t *testing.T) {
 	}
 }
 
+// Who voted for a lighter fork leads there until enough others are locked out of
+// it, or have gone there.
+func TestBarred(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		main   ledger.Slot // voted for by three others
+		barred bool
+	}{
+		{"their locks have expired", 6, true}, // in slot 8
+		{"their locks have not", 7, false},
+	} {
+		w := newWorld(t)
+		alone := w.voter(4)
+		w.fine(alone(side2, nil)) // slot 9
+		if w.votes.Barred(account(4), 10) {
+			t.Errorf("%s: barred from a fork for which nobody voted", test.name)
+		}
+		for i := range 3 {
+			w.fine(w.voter(i)(w.ref(test.main), nil))
+		}
+		if got := w.votes.Barred(account(4), 10); got != test.barred {
+			t.Errorf("%s: barred %t, want %t", test.name, got, test.barred)
+		}
+		if w.votes.Barred(account(0), 10) || w.votes.Barred(account(3), 10) {
+			t.Errorf("%s: who is on the heaviest fork is barred from it, or who has not voted", test.name)
+		}
+	}
+}
+
 // Whatever the dishonest send, they count as if they had voted for everything,
 // and once: honest votes that fall short with that fall short.
 func TestDistrustedVotes(t *testing.T) {

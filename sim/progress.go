@@ -134,6 +134,9 @@ type healing struct {
 	// held has the last one in which a machine's own votes locked it out.
 	stuck ledger.Slot
 	held  []ledger.Slot
+	// barred counts the slots since stuck, or since everything has healed, that
+	// nodes led which could not build on the heaviest fork.
+	barred ledger.Slot
 	// chaos says that there was any.
 	chaos bool
 }
@@ -188,7 +191,8 @@ func (s *Sim) unwatch() {
 // do. All have it from the last slot on in which there was no fork for which
 // more than two thirds of the stake could vote. For a root they have as long as
 // for the first of a ledger if too few towers are full when something new is
-// confirmed.
+// confirmed. A slot whose leader cannot build on the heaviest fork does not
+// count: those who are on it wait for the next one.
 func (s *Sim) judge(h *healing) error {
 	if h != s.healing {
 		return nil // there is chaos again
@@ -234,9 +238,12 @@ func (s *Sim) judge(h *healing) error {
 		return nil
 	}
 	if !s.check.votes.Joinable(now, func(account ledger.Pubkey) bool { return able[account] }) {
-		h.stuck = now
+		h.stuck, h.barred = now, 0
+	} else if s.check.votes.Barred(s.genesis.Validators[s.leader(now-1)].VoteAccount, now-1) {
+		h.barred++
 	}
-	since := now - max(h.healed, h.stuck)
+	counted := now - h.barred
+	since := counted - max(h.healed, h.stuck)
 	if !h.confirmed && since >= progressSlots || !h.most.met && since >= h.most.slots {
 		return s.noProgress(h, behind[0])
 	}
@@ -244,7 +251,7 @@ func (s *Sim) judge(h *healing) error {
 		if s.check.votes.Locked(s.genesis.Validators[i].VoteAccount, now) {
 			h.held[i] = now
 		}
-		if now >= max(h.healed+h.all.slots, max(h.held[i], h.stuck)+h.more) {
+		if counted >= max(h.healed+h.all.slots, max(h.held[i], h.stuck)+h.more) {
 			return s.noProgress(h, i)
 		}
 	}
@@ -258,6 +265,9 @@ func (s *Sim) noProgress(h *healing, behind int) error {
 		h.healed, behind, w.confirmed, w.highest.Ref.Slot, h.roots[behind])
 	if h.held[behind] > 0 {
 		what += fmt.Sprintf("; locked out up to slot %d", h.held[behind])
+	}
+	if h.barred > 0 {
+		what += fmt.Sprintf("; %d slots led by nodes that could not build on the heaviest fork", h.barred)
 	}
 	if h.stuck > 0 {
 		what += fmt.Sprintf("; no fork could get 2/3 up to slot %d", h.stuck)

@@ -98,7 +98,17 @@ func (b *badLeader) act(h *host, wanted []queued) []queued {
 	for _, set := range sets {
 		out = append(out, b.send(h, set)...)
 	}
-	return out
+	return slices.DeleteFunc(out, func(q queued) bool {
+		_, m, ok := ownVote(h, &q)
+		return ok && b.betrays(m.Vote.Block.ID)
+	})
+}
+
+// betrays tells whether a vote is for an own block of which others got
+// something else: they would ask for it, and find nothing wrong with it.
+func (b *badLeader) betrays(voted ledger.Hash) bool {
+	made, own := b.made[voted]
+	return own && made.id != voted
 }
 
 // send returns what is done instead of sending a set of an own block.

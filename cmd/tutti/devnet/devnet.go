@@ -452,16 +452,22 @@ func (r *run) measure(ctx, serving context.Context) (Summary, error) {
 	if ctx.Err() != nil || r.options.Faults != nil { // what faults lost does not come
 		drain = drainTimeShort
 	}
-	r.await(serving, drain, r.tracker.Quiet)
-	cpu = r.cpu() - cpu
-	took := time.Since(start)
+	// What is lost is awaited in vain: the load was over when something was
+	// executed last.
+	used, took, executed := r.cpu()-cpu, time.Since(start), uint64(0)
+	r.await(serving, drain, func() bool {
+		if n := r.tracker.Executed(); n != executed {
+			used, took, executed = r.cpu()-cpu, time.Since(start), n
+		}
+		return r.tracker.Quiet()
+	})
 	sent = max(r.sent(serving), sent) - sent // one that does not answer is missing
 	endLoad()
 	if err := group.Wait(); err != nil {
 		return Summary{}, err
 	}
-	s := r.summary(serving, cpu)
-	s.Cores, s.BytesSent = cpu.Seconds()/took.Seconds(), sent
+	s := r.summary(serving, used)
+	s.Cores, s.BytesSent = used.Seconds()/took.Seconds(), sent
 	if r.options.Idle > 0 {
 		s.IdleCores = idle.Seconds() / r.options.Idle.Seconds()
 	}

@@ -299,6 +299,14 @@ func (t *Tracker) Live() Live {
 	return live
 }
 
+// Executed returns how many transactions were executed, with whatever outcome.
+func (t *Tracker) Executed() (n uint64) {
+	for _, of := range t.live.Outcomes {
+		n += of
+	}
+	return n
+}
+
 // Settle takes the numbers of old blocks and transactions as final and
 // forgets those. now is in Unix nanoseconds.
 func (t *Tracker) Settle(now int64) {

@@ -8,6 +8,7 @@ import (
 	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
+	"tutti/proposer"
 	"tutti/repair"
 	"tutti/shred"
 	"tutti/turbine"
@@ -54,6 +55,9 @@ func (n *Node) chores() {
 		n.askLinks()
 		n.tellWhy()
 		n.slim()
+		n.pool.Expire(func(t *proposer.Pooled) bool {
+			return n.blockhash(t.Tx.RecentBlockhash(), n.newest) == proposer.Expired
+		})
 		n.reportHead()
 	}
 	if !n.now.Before(n.nextGossip) {

@@ -63,3 +63,25 @@ func TestForwardWhatWaited(t *testing.T) {
 	}
 	t.Error("it is not forwarded")
 }
+
+// Transactions whose blockhash is too old leave the pool though dearer ones
+// keep them from being looked at.
+func TestExpiredLeaveThePool(t *testing.T) {
+	c := newTestCluster(t, 2, nil)
+	n := c.nodes[0]
+	fresh := c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 1, c.genesis.Hash())
+	for _, tx := range []ledger.Transaction{c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 2, ledger.Sum([]byte("old"))), fresh} {
+		p, err := proposer.NewPooled(tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.pool.Add(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.nextRepair = time.Time{}
+	n.chores()
+	if n.pool.Len() != 1 || !n.pool.Has(fresh.MessageHash()) {
+		t.Errorf("%d transactions are left, want the one that is not too old", n.pool.Len())
+	}
+}

@@ -21,6 +21,8 @@ const (
 	PoolMax = 65_536
 	// parkMax bounds how many transactions one Take sets aside.
 	parkMax = 1024
+	// expireMax bounds how many transactions one Expire removes.
+	expireMax = 1024
 )
 
 // Reasons why a transaction is refused.
@@ -48,6 +50,8 @@ type Pooled struct {
 	best     int    // place in byBest, or in parked
 	worst    int    // place in byWorst
 	parked   bool
+	// older and newer arrived before and after it, of those that are not Durable.
+	older, newer *Pooled
 }
 
 // NewPooled derives what the pool needs of a sanitised transaction. The
@@ -92,6 +96,8 @@ type Pool struct {
 	byWorst  worstHeap // of all
 	// parked are those that had to wait, until Resume.
 	parked []*Pooled
+	// oldest and newest end the chain of those that are not Durable.
+	oldest, newest *Pooled
 }
 
 // NewPool returns an empty pool of at most max transactions.
@@ -132,7 +138,47 @@ func (p *Pool) Add(t *Pooled) (evicted *Pooled, err error) {
 	p.fees[t.Payer] += t.Fee
 	heap.Push(&p.byBest, t)
 	heap.Push(&p.byWorst, t)
+	if !t.Durable {
+		p.chain(t)
+	}
 	return evicted, nil
+}
+
+func (p *Pool) chain(t *Pooled) {
+	t.older, t.newer = p.newest, nil
+	if p.newest != nil {
+		p.newest.newer = t
+	} else {
+		p.oldest = t
+	}
+	p.newest = t
+}
+
+func (p *Pool) unchain(t *Pooled) {
+	if t.older != nil {
+		t.older.newer = t.newer
+	} else {
+		p.oldest = t.newer
+	}
+	if t.newer != nil {
+		t.newer.older = t.older
+	} else {
+		p.newest = t.older
+	}
+	t.older, t.newer = nil, nil
+}
+
+// Expire removes the transactions that expired finds to be so, oldest first, up
+// to the first that is not; those with a durable nonce do not count. Take finds
+// only the dearest: without Expire cheap ones would stay for as long as there
+// are dearer ones, with blockhashes that are too old for any UserBlock. It
+// removes 1024 at most, and returns how many.
+func (p *Pool) Expire(expired func(*Pooled) bool) (n int) {
+	for n < expireMax && p.oldest != nil && expired(p.oldest) {
+		p.remove(p.oldest)
+		n++
+	}
+	return n
 }
 
 // Remove takes the transaction with that message hash out, if it is there.
@@ -148,6 +194,9 @@ func (p *Pool) remove(t *Pooled) {
 		delete(p.fees, t.Payer)
 	}
 	heap.Remove(&p.byWorst, t.worst)
+	if !t.Durable {
+		p.unchain(t)
+	}
 	if !t.parked {
 		heap.Remove(&p.byBest, t.best)
 		return

@@ -60,6 +60,14 @@ func (m *modelPool) fees(payer ledger.Pubkey) (sum ledger.Lamports) {
 
 // TestPool compares a pool with the list: PROTOCOL section 4, "Packed by
 // compute-unit price, highest first, among what has arrived".
+// messages are the hashes of messages 0 to 40.
+var messages = func() (all []ledger.Hash) {
+	for i := range 41 {
+		all = append(all, testHash("message", i))
+	}
+	return all
+}()
+
 func TestPool(t *testing.T) { rapid.Check(t, testPool) }
 
 func testPool(t *rapid.T) {
@@ -75,6 +83,8 @@ func testPool(t *rapid.T) {
 				Budget: ledger.ComputeBudget{UnitPrice: rapid.Uint64Range(0, 4).Draw(t, "price")},
 				Payer:  ledger.Pubkey{rapid.Byte().Draw(t, "payer") % 3},
 				Fee:    ledger.Lamports(rapid.Uint64Range(0, 9).Draw(t, "fee")),
+
+				Durable: rapid.IntRange(0, 3).Draw(t, "durable") == 0,
 			}
 			if len(known) > 0 && rapid.IntRange(0, 4).Draw(t, "again") == 0 {
 				x = rapid.SampledFrom(known).Draw(t, "known") // comes back after its block was lost
@@ -114,6 +124,24 @@ func testPool(t *rapid.T) {
 				if x.Hash == h {
 					m.remove(x)
 				}
+			}
+		},
+		"expire": func(t *rapid.T) {
+			old := rapid.IntRange(0, 40).Draw(t, "old")
+			expired := func(x *proposer.Pooled) bool { return slices.Index(messages, x.Hash) < old }
+			want := 0
+			for _, x := range slices.Clone(m.list) {
+				if x.Durable {
+					continue
+				}
+				if !expired(x) {
+					break
+				}
+				m.remove(x)
+				want++
+			}
+			if got := p.Expire(expired); got != want {
+				t.Fatalf("%d expired, want %d", got, want)
 			}
 		},
 		"resume": func(*rapid.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -59,16 +60,34 @@ func (p *pending) remove(record node.Record) {
 	}
 }
 
-// setCache keeps the sets that were rebuilt last: peers that lack one shred
-// of a set will ask for others.
+// setCache keeps the sets that were rebuilt last, 78 KB each, for a while: peers
+// that lack one shred of a set will ask for others.
 type setCache struct {
-	order []setID // oldest first
+	order []rebuiltSet // oldest first
 	sets  map[setID]*shred.Set
 }
 
-const setCacheMax = 128
+type rebuiltSet struct {
+	id setID
+	at time.Time
+}
 
-func (c *setCache) put(id setID, set *shred.Set) {
+const (
+	setCacheMax = 128
+	setCacheAge = 10 * time.Second
+)
+
+// expire drops the sets that were rebuilt before.
+func (c *setCache) expire(before time.Time) {
+	n := 0
+	for n < len(c.order) && c.order[n].at.Before(before) {
+		delete(c.sets, c.order[n].id)
+		n++
+	}
+	c.order = slices.Delete(c.order, 0, n)
+}
+
+func (c *setCache) put(id setID, set *shred.Set, now time.Time) {
 	if c.sets == nil {
 		c.sets = make(map[setID]*shred.Set)
 	}
@@ -76,10 +95,10 @@ func (c *setCache) put(id setID, set *shred.Set) {
 		return
 	}
 	if len(c.order) == setCacheMax {
-		delete(c.sets, c.order[0])
-		c.order = append(c.order[:0], c.order[1:]...)
+		delete(c.sets, c.order[0].id)
+		c.order = slices.Delete(c.order, 0, 1)
 	}
-	c.order = append(c.order, id)
+	c.order = append(c.order, rebuiltSet{id, now})
 	c.sets[id] = set
 }
 
@@ -197,7 +216,7 @@ func (s *Store) LoadSet(key ledger.SlotKey, root ledger.Hash) (*shred.Set, error
 		return nil, err
 	}
 	s.mu.Lock()
-	s.cache.put(id, set)
+	s.cache.put(id, set, time.Now())
 	s.mu.Unlock()
 	return set, nil
 }

@@ -420,7 +420,10 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-lazy.C:
 			due, waiting = true, false
-		case <-free.C:
+		case now := <-free.C:
+			s.mu.Lock()
+			s.cache.expire(now.Add(-setCacheAge))
+			s.mu.Unlock()
 			if err := checkFree(s.opt); err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/goleak"
@@ -282,6 +283,21 @@ func openRoot(opt Options) (ledger.BlockRef, error) {
 	}
 	root, err := s.Root()
 	return root, errors.Join(err, s.Close())
+}
+
+func TestRebuiltSetsAreForgotten(t *testing.T) {
+	var c setCache
+	now := time.Unix(0, 0)
+	for i := range setCacheMax + 10 {
+		c.put(setID{root: ledger.Hash{byte(i), byte(i >> 8)}}, new(shred.Set), now.Add(time.Duration(i)*time.Second))
+	}
+	if len(c.sets) != setCacheMax || len(c.order) != setCacheMax {
+		t.Errorf("%d sets, want %d", len(c.sets), setCacheMax)
+	}
+	c.expire(now.Add((setCacheMax + 5) * time.Second))
+	if len(c.sets) != 5 || len(c.order) != 5 || c.sets[c.order[0].id] == nil {
+		t.Errorf("%d sets are left, want the last 5", len(c.sets))
+	}
 }
 
 func TestLazySavesBecomeDurable(t *testing.T) {

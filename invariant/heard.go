@@ -174,7 +174,7 @@ func (h *Heard) place(account ledger.Pubkey, earlier []*heard, x *heard, b *Bloc
 	if root == nil || root.Ref.Slot != x.root {
 		return fmt.Errorf("votes for %v with root %d, which is not on that fork", x.block, x.root)
 	}
-	if err := lockedOut(earlier, x, b); err != nil {
+	if err := h.lockedOut(earlier, x, b); err != nil {
 		return err
 	}
 	voter := h.votes.voter(account)
@@ -192,15 +192,20 @@ func (h *Heard) place(account ledger.Pubkey, earlier []*heard, x *heard, b *Bloc
 }
 
 // lockedOut checks that no earlier vote, as far as the votes after it still
-// have it, keeps its sender from voting for a block.
-func lockedOut(earlier []*heard, x *heard, b *Block) error {
+// have it, keeps its sender from voting for a block. One that a later vote had
+// left for another fork is not rooted by that vote's root, however high.
+func (h *Heard) lockedOut(earlier []*heard, x *heard, b *Block) error {
+	has := func(b *Block, old ledger.BlockRef) bool {
+		at := b.At(old.Slot)
+		return at != nil && at.Ref == old
+	}
 	for i := len(earlier) - 1; i >= 0; i-- {
 		old := earlier[i].block
-		if at := b.At(old.Slot); at != nil && at.Ref == old {
+		if has(b, old) {
 			return nil // and with that, what was before it
 		}
 		for _, y := range earlier[i:] {
-			if y.root >= old.Slot {
+			if y.root >= old.Slot && has(h.votes.ledger.blocks[y.block], old) {
 				return fmt.Errorf("votes for %v, off its root at or above %v", x.block, old)
 			}
 			for _, l := range y.lockouts {

@@ -26,6 +26,24 @@ func shown(i int, other bool, root ledger.Slot, tower ...uint64) *ledger.Vote {
 	return v
 }
 
+// A node that was cut off voted for its own fork; that vote expires, the others
+// root what is theirs, and the node takes over their root and votes for one of
+// their forks, then for another: it has left the vote of its own fork behind.
+func TestHeardLeftBehind(t *testing.T) {
+	w := newWorld(t)
+	third := ledger.BlockRef{Slot: 12, ID: ledger.Hash{3}}
+	w.fine(w.Hold(third, w.ref(7), 8, ledger.Hash{7}, nil))
+	after := shown(0, false, 6, 12, 1)
+	after.Block = third
+	h := NewHeard(w.Ledger)
+	for _, v := range []*ledger.Vote{shown(0, true, 0, 5, 1), shown(0, false, 6, 8, 1), after} {
+		w.fine(h.Take(v))
+	}
+	if open, errs := h.Settle(); open > 0 || len(errs) > 0 {
+		t.Errorf("%d open, %v", open, errs)
+	}
+}
+
 // TestHeardContradictions (FORMATS section 8): whatever the order in which
 // votes are heard, those that break a promise are found, and no others. The
 // forks are 1 2 3 … 40 and 1 5' 9'.

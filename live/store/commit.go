@@ -33,7 +33,7 @@ func (s *Store) Stats() *Stats { return &s.stats }
 type writer struct {
 	store   *Store
 	blocks  *badger.WriteBatch
-	sets    int         // entries set in blocks
+	written int         // entries set in blocks
 	highest ledger.Slot // of them
 	state   []entry     // kept here, as a batch of badger may be written before Flush
 	bytes   int
@@ -54,7 +54,7 @@ func (w *writer) set(key, value []byte) {
 	if w.err == nil {
 		w.err = w.blocks.Set(key, value)
 	}
-	w.sets++
+	w.written++
 	w.highest = max(w.highest, slotOf(key))
 }
 
@@ -101,7 +101,7 @@ type mark struct {
 
 // number puts the commit's number into what it writes.
 func (w *writer) number(commit uint64, newest mark) mark {
-	if w.sets > 0 {
+	if w.written > 0 {
 		newest = mark{commit, max(newest.slot, w.highest)}
 		key := dataKey(newest.slot, kindMark)
 		w.set(key, seal(key, 0, binary.LittleEndian.AppendUint64(nil, commit)))
@@ -247,7 +247,7 @@ func (s *Store) prune() error {
 	w := s.newWriter()
 	removed, sets := 0, 0
 	err := s.keysFrom(dataKey(s.pruned, 0), []byte{keyData}, func(key []byte) bool {
-		slot := ledger.Slot(binary.BigEndian.Uint64(key[1:]))
+		slot := slotOf(key)
 		if slot >= s.keep || removed >= pruneMax || s.shreds-sets*shred.SetSize <= limit {
 			return false
 		}

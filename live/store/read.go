@@ -469,7 +469,7 @@ func parseKey(k []byte) (e Entry, ok bool) {
 	if len(k) < dataPrefixSize {
 		return e, false
 	}
-	e = Entry{Kind: Kind(k[dataPrefixSize-1]), Slot: ledger.Slot(binary.BigEndian.Uint64(k[1:])), key: k}
+	e = Entry{Kind: Kind(k[dataPrefixSize-1]), Slot: slotOf(k), key: k}
 	rest := k[dataPrefixSize:]
 	switch {
 	case e.Kind == kindBlock && len(k) == blockKeySize:

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tutti/ledger"
@@ -134,9 +135,9 @@ type healing struct {
 	// held has the last one in which a machine's own votes locked it out.
 	stuck ledger.Slot
 	held  []ledger.Slot
-	// barred counts the slots since stuck, or since everything has healed, that
-	// nodes led which could not build on the heaviest fork.
-	barred ledger.Slot
+	// barred are the slots that nodes led which could not build on the heaviest
+	// fork, in order.
+	barred []ledger.Slot
 	// chaos says that there was any.
 	chaos bool
 }
@@ -238,12 +239,11 @@ func (s *Sim) judge(h *healing) error {
 		return nil
 	}
 	if !s.check.votes.Joinable(now, func(account ledger.Pubkey) bool { return able[account] }) {
-		h.stuck, h.barred = now, 0
+		h.stuck = now
 	} else if s.check.votes.Barred(s.genesis.Validators[s.leader(now-1)].VoteAccount, now-1) {
-		h.barred++
+		h.barred = append(h.barred, now-1)
 	}
-	counted := now - h.barred
-	since := counted - max(h.healed, h.stuck)
+	since := h.since(now, h.stuck)
 	if !h.confirmed && since >= progressSlots || !h.most.met && since >= h.most.slots {
 		return s.noProgress(h, behind[0])
 	}
@@ -251,12 +251,20 @@ func (s *Sim) judge(h *healing) error {
 		if s.check.votes.Locked(s.genesis.Validators[i].VoteAccount, now) {
 			h.held[i] = now
 		}
-		if counted >= max(h.healed+h.all.slots, max(h.held[i], h.stuck)+h.more) {
+		if since := max(h.held[i], h.stuck); h.since(now, h.healed) >= h.all.slots && (since <= h.healed || h.since(now, since) >= h.more) {
 			return s.noProgress(h, i)
 		}
 	}
 	s.queue.push(item{at: s.slotAt(now + 1), what: judged, due: h})
 	return nil
+}
+
+// since returns how many slots there were from one of them on, or from the one
+// in which everything had healed, but for those that do not count.
+func (h *healing) since(now, from ledger.Slot) ledger.Slot {
+	from = max(from, h.healed)
+	first, _ := slices.BinarySearch(h.barred, from)
+	return now - from - ledger.Slot(len(h.barred)-first)
 }
 
 func (s *Sim) noProgress(h *healing, behind int) error {
@@ -266,8 +274,8 @@ func (s *Sim) noProgress(h *healing, behind int) error {
 	if h.held[behind] > 0 {
 		what += fmt.Sprintf("; locked out up to slot %d", h.held[behind])
 	}
-	if h.barred > 0 {
-		what += fmt.Sprintf("; %d slots led by nodes that could not build on the heaviest fork", h.barred)
+	if len(h.barred) > 0 {
+		what += fmt.Sprintf("; %d slots led by nodes that could not build on the heaviest fork", len(h.barred))
 	}
 	if h.stuck > 0 {
 		what += fmt.Sprintf("; no fork could get 2/3 up to slot %d", h.stuck)

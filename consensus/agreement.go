@@ -9,9 +9,15 @@ import (
 	"tutti/ledger"
 )
 
-// LinksMax is how many BankHash links of others an Agreement keeps; more are
-// dropped, and can be fetched again.
-const LinksMax = 4096
+// Bounds of an Agreement.
+const (
+	// LinksMax is how many BankHash links of others are kept; more are dropped,
+	// and can be fetched again.
+	LinksMax = 4096
+	// awaitedMax is how many reports of one voter are kept that this node cannot
+	// compare yet. More replace the newest.
+	awaitedMax = 64
+)
 
 // Stance is what a voter is known to say of a block's BankHash.
 type Stance uint8
@@ -123,15 +129,19 @@ type Link struct {
 
 // Agreement compares the BankHashes that voters report with this node's own
 // (PROTOCOL section 10). A report speaks for its block and, through the
-// links, for all ancestors; the last vote seen of a voter counts, wherever
-// it was seen.
+// links, for all ancestors; of a voter's reports the last one counts that can be
+// compared, wherever the vote was seen. Those of blocks that this node has not
+// executed wait until it has: a node that executes later than the others would
+// never agree with them if only their last ones counted.
 type Agreement struct {
-	epochs  *Epochs
-	own     map[ledger.BlockRef]Link
-	others  map[Value]Link
-	reports map[ledger.Pubkey]latestReport
-	// disputed are the accounts whose report is of a block of which this node
-	// has another value.
+	epochs *Epochs
+	own    map[ledger.BlockRef]Link
+	others map[Value]Link
+	// reports are those of each account, oldest first: the newest of a block
+	// that this node has executed, and all after it.
+	reports map[ledger.Pubkey][]report
+	// disputed are the accounts whose first report is of a block of which this
+	// node has another value.
 	disputed map[ledger.Pubkey]struct{}
 	floor    ledger.Slot
 }
@@ -142,7 +152,7 @@ type Value struct {
 	Hash  ledger.Hash
 }
 
-type latestReport struct {
+type report struct {
 	voted  ledger.Slot
 	value  Value
 	signed []byte
@@ -159,7 +169,7 @@ func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *
 		epochs:   epochs,
 		own:      map[ledger.BlockRef]Link{certified: {Block: certified, Hash: hash}},
 		others:   make(map[Value]Link),
-		reports:  make(map[ledger.Pubkey]latestReport),
+		reports:  make(map[ledger.Pubkey][]report),
 		disputed: make(map[ledger.Pubkey]struct{}),
 		floor:    certified.Slot,
 	}
@@ -169,9 +179,9 @@ func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *
 // the newer value.
 func (a *Agreement) Executed(l Link) {
 	a.own[l.Block] = l
-	for account, r := range a.reports {
-		if r.value.Block == l.Block {
-			a.compare(account, r.value)
+	for account, reports := range a.reports {
+		if slices.ContainsFunc(reports, func(r report) bool { return r.value.Block == l.Block }) {
+			a.sift(account, reports)
 		}
 	}
 }
@@ -188,14 +198,23 @@ func (a *Agreement) Discard(block ledger.BlockRef) {
 	for _, b := range gone {
 		delete(a.own, b)
 	}
-	for account, r := range a.reports {
-		a.compare(account, r.value)
+	for account, reports := range a.reports {
+		a.sift(account, reports)
 	}
 }
 
-// compare notes whether a report differs from what this node has.
-func (a *Agreement) compare(account ledger.Pubkey, reported Value) {
-	if mine, ok := a.own[reported.Block]; ok && mine.Hash != reported.Hash {
+// sift keeps those of an account's reports that count or may come to count, and
+// notes whether the first differs from what this node has.
+func (a *Agreement) sift(account ledger.Pubkey, reports []report) {
+	for i := len(reports) - 1; i > 0; i-- {
+		if _, executed := a.own[reports[i].value.Block]; executed || planted.Is(planted.LatestReport) {
+			reports = slices.Delete(reports, 0, i)
+			break
+		}
+	}
+	a.reports[account] = reports
+	first := reports[0].value
+	if mine, executed := a.own[first.Block]; executed && mine.Hash != first.Hash {
 		a.disputed[account] = struct{}{}
 	} else {
 		delete(a.disputed, account)
@@ -230,18 +249,24 @@ func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value
 	if s := a.epochs.At(voted); s == nil || s.Of(account) == 0 {
 		return
 	}
-	if old, ok := a.reports[account]; ok && voted <= old.voted {
+	reports := a.reports[account]
+	r, newest := report{voted, value, signed}, len(reports)-1
+	switch {
+	case newest >= 0 && voted <= reports[newest].voted:
 		return
+	case newest >= 0 && value == reports[newest].value || newest == awaitedMax:
+		reports[newest] = r
+	default:
+		reports = append(reports, r)
 	}
-	a.reports[account] = latestReport{voted, value, signed}
-	a.compare(account, value)
+	a.sift(account, reports)
 }
 
 // Retract makes an account silent until its next report: what this node itself
 // reported before it went back to execute again.
 func (a *Agreement) Retract(account ledger.Pubkey) {
-	if r, ok := a.reports[account]; ok {
-		a.reports[account] = latestReport{voted: r.voted}
+	if reports := a.reports[account]; len(reports) > 0 {
+		a.reports[account] = []report{{voted: reports[len(reports)-1].voted}}
 		delete(a.disputed, account)
 	}
 }
@@ -261,11 +286,14 @@ func (a *Agreement) Testimonies(block ledger.BlockRef) (all []Testimony) {
 	stakes := a.epochs.At(block.Slot)
 	for i := range stakes.Len() {
 		account := stakes.Items[i].VoteAccount
-		r, ok := a.reports[account]
-		if !ok || r.signed == nil {
+		reports := a.reports[account]
+		if len(reports) == 0 {
 			continue
 		}
-		o, _ := a.opinion(r.value, block)
+		o, r := a.stance(reports, block)
+		if r.signed == nil {
+			continue
+		}
 		o.Stake = stakes.Items[i].Stake
 		all = append(all, Testimony{Account: account, Opinion: o, Report: r.value, Signed: r.signed})
 	}
@@ -283,15 +311,29 @@ func (a *Agreement) Judge(block ledger.BlockRef) (sums Sums, ok bool) {
 	}
 	opinions := make([]Opinion, 0, stakes.Len())
 	for i := range stakes.Items {
-		r, ok := a.reports[stakes.Items[i].VoteAccount]
-		if !ok {
+		reports := a.reports[stakes.Items[i].VoteAccount]
+		if len(reports) == 0 {
 			continue
 		}
-		o, _ := a.opinion(r.value, block)
+		o, _ := a.stance(reports, block)
 		o.Stake = stakes.Items[i].Stake
 		opinions = append(opinions, o)
 	}
 	return SumUp(opinions, mine.Hash, stakes.Total()), true
+}
+
+// stance returns what an account's reports say of a block of my chain: the
+// newest of them that tells anything.
+func (a *Agreement) stance(reports []report, block ledger.BlockRef) (Opinion, *report) {
+	if len(a.others) > 0 { // only links lead from blocks that I have not executed to mine
+		for i := len(reports) - 1; i > 0; i-- {
+			if o, _ := a.opinion(reports[i].value, block); o.Stance != Silent {
+				return o, &reports[i]
+			}
+		}
+	}
+	o, _ := a.opinion(reports[0].value, block)
+	return o, &reports[0]
 }
 
 // opinion expands a report to a block of my chain: down the links of the
@@ -353,11 +395,18 @@ type Want struct {
 // this node has not executed. They are sorted by block, hash and account.
 func (a *Agreement) Wanted(block ledger.BlockRef, all bool) []Want {
 	var wanted []Want
-	for account, r := range a.reports {
-		o, end := a.opinion(r.value, block)
+	for account, reports := range a.reports {
+		if o, _ := a.stance(reports, block); o.Stance != Silent {
+			continue
+		}
+		r := &reports[len(reports)-1]
+		if _, disputed := a.disputed[account]; disputed {
+			r = &reports[0]
+		}
+		_, end := a.opinion(r.value, block)
 		_, executed := a.own[end.Block]
 		against := executed || end != r.value
-		if o.Stance == Silent && (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
+		if (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
 			wanted = append(wanted, Want{end, account})
 		}
 	}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"tutti/internal/testkit"
@@ -287,5 +288,40 @@ func TestDiscard(t *testing.T) {
 	}
 	if got := a.sums(t, 4); got != "70 with, 0 against, 0 unnamed: certified" || !a.Disputed() {
 		t.Fatal(got)
+	}
+}
+
+// TestReportsAwaited: of a voter that executes much earlier a bounded number of
+// reports waits, and with them this node still finds that it agrees.
+func TestReportsAwaited(t *testing.T) {
+	a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=1"))
+	const behind = 3 * awaitedMax
+	prev := "genesis"
+	for slot := 1; slot <= behind; slot++ {
+		a.say("a", slot, slot, fmt.Sprint("p", slot))
+	}
+	if got := len(a.reports[account("a")]); got != awaitedMax+1 {
+		t.Fatalf("%d reports wait, want %d", got, awaitedMax+1)
+	}
+	for slot := 1; slot <= behind; slot++ {
+		v := fmt.Sprint("p", slot)
+		a.Executed(chainOf(slot, prev, v)[0])
+		want := fmt.Sprint(0)
+		if slot <= awaitedMax || slot == behind {
+			want = fmt.Sprint(1)
+		}
+		if got := a.sums(t, slot); !strings.HasPrefix(got, want+" with, 0 against") {
+			t.Fatalf("block %d: %s, want %s with", slot, got, want)
+		}
+		prev = v
+	}
+	if got := len(a.reports[account("a")]); got != 1 {
+		t.Errorf("%d reports are kept of a voter that is not ahead any more", got)
+	}
+	a.say("a", behind+1, behind, prev) // the same again is not one more
+	a.say("a", behind+2, behind+1, "x")
+	a.say("a", behind+3, behind+1, "x")
+	if got := len(a.reports[account("a")]); got != 2 {
+		t.Errorf("%d reports of two blocks", got)
 	}
 }

@@ -367,6 +367,25 @@ func TestAsksForLinks(t *testing.T) {
 	}
 }
 
+// TestCertifiesWhileBehind: a node that executes each block later than the others
+// report the next ones certifies what it has executed all the same.
+func TestCertifiesWhileBehind(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(3 * time.Second)
+	n := c.nodes[3]
+	n.busy = 2 * time.Second
+	c.run(4 * time.Second)
+	n.busy = 390 * time.Millisecond // of 400: what it is behind it stays
+	c.run(8 * time.Second)
+	executed := n.view.Ref().Slot
+	if others := c.nodes[0].view.Ref().Slot; executed+4 > others {
+		t.Fatalf("node 3 has executed slot %d, the others %d: it is not behind", executed, others)
+	}
+	if n.certified.Slot+1 < executed {
+		t.Errorf("slot %d is executed, and %d certified", executed, n.certified.Slot)
+	}
+}
+
 // TestNoFalseHalt: lag, forks, lost and replayed votes are no reason to halt,
 // nor to go back.
 func TestNoFalseHalt(t *testing.T) {

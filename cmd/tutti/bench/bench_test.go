@@ -125,14 +125,14 @@ func testReport(t *testing.T) *Report {
 		conclude(start.Add(time.Duration(i)*100*time.Millisecond), load.OK)
 	}
 	second := start.Add(2 * time.Second)
-	for i, e := range append(endings, endings...) {
+	for i, e := range append(load.Endings, load.Endings...) {
 		if e == load.BadSignature || e == load.Duplicate {
 			e = load.OK
 		}
 		conclude(second.Add(time.Duration(i)*50*time.Millisecond), e)
 	}
-	n.levels[1].endings[load.OK] -= 2
-	n.levels[1].endings[load.Duplicate], n.levels[1].endings[load.BadSignature] = 1, 1
+	n.levels[1].outcomes.Endings[load.OK] -= 2
+	n.levels[1].outcomes.Endings[load.Duplicate], n.levels[1].outcomes.Endings[load.BadSignature] = 1, 1
 	n.method, n.notes = "by hand", []string{"a note </script>"}
 	n.slots = 8
 	n.skip(second, 2)

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"regexp"
 	"sync"
 	"time"
 
@@ -30,9 +29,7 @@ type level struct {
 	// offered counts what was due in this generator's share, and followed
 	// those of them whose fate is looked up; the others count by followed.
 	offered, followed uint64
-	accepted          uint64
-	endings           map[load.Ending]uint64
-	refusals          map[string]uint64
+	outcomes          load.Outcomes
 	recorded          load.Histogram
 	confirmed         load.Histogram
 	executed          load.Histogram
@@ -41,11 +38,6 @@ type level struct {
 	// every is by how many a followed transfer counts.
 	every uint64
 }
-
-// refusalsMax bounds the reasons that are counted apart.
-const refusalsMax = 32
-
-var digits = regexp.MustCompile(`[0-9]+`)
 
 // second is one of the run.
 type second struct {
@@ -56,8 +48,7 @@ type second struct {
 func newCounts(steps []load.Step) *counts {
 	c := &counts{steps: steps, levels: make([]level, len(steps))}
 	for i := range c.levels {
-		c.levels[i].endings = map[load.Ending]uint64{}
-		c.levels[i].refusals = map[string]uint64{}
+		c.levels[i].outcomes = load.NewOutcomes()
 		c.levels[i].every = 1
 	}
 	last := steps[len(steps)-1]
@@ -112,18 +103,7 @@ func (c *counts) conclude(f *load.Fate) {
 	defer c.mu.Unlock()
 	due := time.Unix(0, f.At)
 	l := &c.levels[c.step(due)]
-	l.endings[f.Ending]++
-	if f.Accepted {
-		l.accepted++
-	}
-	if f.Ending == load.Refused {
-		// Reasons that differ in numbers only are one.
-		reason := digits.ReplaceAllString(f.Reason, "N")
-		if _, ok := l.refusals[reason]; !ok && len(l.refusals) >= refusalsMax {
-			reason = "other reasons"
-		}
-		l.refusals[reason]++
-	}
+	l.outcomes.Add(f)
 	for _, x := range []struct {
 		at int64
 		to *load.Histogram

@@ -43,7 +43,7 @@ var classes = map[load.Ending]string{
 
 func (s *Step) bars() bars {
 	b := bars{Step: s}
-	for _, e := range endings {
+	for _, e := range load.Endings {
 		if n := s.Endings[e]; n > 0 {
 			b.Bars = append(b.Bars, bar{e, n, 100 * float64(n) / float64(s.Followed), classes[e]})
 		}
@@ -87,7 +87,7 @@ func (r *Report) html() ([]byte, error) {
 			seen[b.Ending] = true
 		}
 	}
-	for _, e := range endings {
+	for _, e := range load.Endings {
 		if seen[e] {
 			v.Legend = append(v.Legend, bar{Ending: e, Class: classes[e]})
 		}

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,11 +75,9 @@ type Step struct {
 	// Accepted counts those that a proposer had, Landed those that were
 	// executed, with success or not, and Lost all others. Endings adds up to
 	// Followed.
-	Accepted uint64                 `json:"accepted"`
-	Landed   uint64                 `json:"landed"`
-	Lost     uint64                 `json:"lost"`
-	Endings  map[load.Ending]uint64 `json:"endings"`
-	Refusals map[string]uint64      `json:"refusals"` // by the node's reason
+	load.Outcomes
+	Landed uint64 `json:"landed"`
+	Lost   uint64 `json:"lost"`
 	// OfferedPerSecond and LandedPerSecond are of this generator; the second
 	// counts those that were due in the step, whenever they landed.
 	OfferedPerSecond float64 `json:"offered_per_second"`
@@ -175,9 +171,8 @@ func (t *target) address() string {
 
 func newStep(s *load.Step, l *level) Step {
 	x := Step{
-		Rate: s.Rate, Seconds: s.Duration.Seconds(), Offered: l.offered, Followed: l.followed, Accepted: l.accepted,
-		Landed:  l.endings[load.OK] + l.endings[load.Failed],
-		Endings: l.endings, Refusals: l.refusals,
+		Rate: s.Rate, Seconds: s.Duration.Seconds(), Offered: l.offered, Followed: l.followed,
+		Outcomes: l.outcomes, Landed: l.outcomes.Landed(),
 		LatencyMS:    Latencies{newLatency(&l.recorded), newLatency(&l.confirmed), newLatency(&l.executed)},
 		SkippedSlots: l.skipped, LateMS: l.late.Quantile(99),
 	}
@@ -258,26 +253,17 @@ func (s *Step) percent(n uint64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(s.Followed))
 }
 
-// endings are in the order in which reports name them.
-var endings = []load.Ending{
-	load.OK, load.Failed, load.Duplicate, load.Unpayable, load.BadSignature,
-	load.Refused, load.Unsent, load.Unheard, load.Unrecorded, load.Unexecuted,
-}
-
 // outcomes says how many transfers ended how, and why some were refused.
 func (s *Step) outcomes() (list []string) {
 	if s.Followed == 0 {
 		return []string{"nothing was offered"}
 	}
-	for _, e := range endings {
-		if n := s.Endings[e]; n > 0 && e != load.Refused {
+	for _, e := range []load.Ending{load.OK, load.Failed} {
+		if n := s.Endings[e]; n > 0 {
 			list = append(list, fmt.Sprintf("%d %s", n, e))
 		}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(s.Refusals)) {
-		list = append(list, fmt.Sprintf("%d refused (%s)", s.Refusals[reason], reason))
-	}
-	return list
+	return append(list, s.NotLanded()...)
 }
 
 // write writes the files that are asked for.

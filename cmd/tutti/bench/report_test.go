@@ -88,7 +88,7 @@ func TestHTML(t *testing.T) {
 			t.Errorf("no place for the chart of %s", id)
 		}
 	}
-	for _, e := range endings {
+	for _, e := range load.Endings {
 		if !strings.Contains(text, string(e)) {
 			t.Errorf("nothing about %q", e)
 		}

@@ -1,8 +1,10 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tutti/cmd/tutti/load"
@@ -134,10 +136,8 @@ func (o *Options) local(outcomes *[2]Outcome) page.Part {
 		s := outcomes[i].Local
 		return percent(s.ExecutedOK+s.ExecutedFailed, s.Offered)
 	})
-	row("refused, lost", false, func(i int) string {
-		s := outcomes[i].Local
-		return fmt.Sprintf("%d, %d", s.Refused, s.Lost)
-	})
+	row("transfers that a proposer had", false, func(i int) string { return percent(outcomes[i].Local.Accepted, outcomes[i].Local.Offered) })
+	row("what became of the others", false, func(i int) string { return cmp.Or(strings.Join(outcomes[i].Local.NotLanded(), ", "), "there are none") })
 	latency := func(name string, of func(s *load.Summary) load.Quantiles) {
 		row(name+" p50 / p99, ms", true, func(i int) string {
 			q := of(&outcomes[min(i, 1)].Local.Summary)

@@ -136,6 +136,9 @@ func (s *Summary) print(w io.Writer) {
 	if s.Offered > 0 {
 		row("transactions", "%d offered: %d ok (%s), %d failed, %d duplicate, %d unpayable, %d bad signature, %d refused, %d lost",
 			s.Offered, s.ExecutedOK, percent(s.ExecutedOK, s.Offered), s.ExecutedFailed, s.Duplicate, s.Unpayable, s.BadSignature, s.Refused, s.Lost)
+		if reasons := s.NotLanded(); len(reasons) > 0 {
+			row("not landed", "%s; a proposer had %s of all", strings.Join(reasons, ", "), percent(s.Accepted, s.Offered))
+		}
 		l := &s.LatencyMS
 		row("latency", "recorded %d ms (p99 %d), confirmed %d ms (p99 %d), executed %d ms (p99 %d)",
 			l.Recorded.P50, l.Recorded.P99, l.Confirmed.P50, l.Confirmed.P99, l.Executed.P50, l.Executed.P99)

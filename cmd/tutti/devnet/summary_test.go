@@ -27,7 +27,7 @@ func TestSummaryFile(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Fields(`offered refused lost executed_ok executed_failed duplicate unpayable bad_signature
+	want := strings.Fields(`accepted endings refusals offered refused lost executed_ok executed_failed duplicate unpayable bad_signature
 		recorded confirmed latency_ms slots skipped_slots userblocks_recorded userblocks_missed bank_hashes_compared
 		bank_hash_mismatches unwell signatures_verified shreds recovered_sets repaired_shreds proposer_egress cpu_us_per_tx
 		rss_max_mib memory_mib_by_minute memory_slope live_heap_mib_by_minute live_heap_slope cores idle_cores bytes_sent start_seconds

@@ -167,6 +167,24 @@ func stageColumns(rows []*Row) (columns []column) {
 	}})
 }
 
+// outcomeColumns are what a proposer had, what was executed, and all endings of
+// others that there are.
+func outcomeColumns(rows []*Row) []column {
+	share := func(name string, of func(*load.Summary) uint64) column {
+		return column{name + " %", 1, false, true, func(r *Row) float64 { return percent(of(&r.Local.Summary), r.Local.Offered) }}
+	}
+	columns := []column{
+		share("accepted", func(s *load.Summary) uint64 { return s.Accepted }),
+		share("landed", func(s *load.Summary) uint64 { return s.Landed() }),
+	}
+	for _, e := range load.Endings[1:] {
+		if slices.ContainsFunc(rows, func(r *Row) bool { return r.Local.Endings[e] > 0 }) {
+			columns = append(columns, share(string(e), func(s *load.Summary) uint64 { return s.Endings[e] }))
+		}
+	}
+	return columns
+}
+
 // hashStage is the stage that the accounts' lattice hash belongs to.
 const hashStage = "hash state"
 
@@ -186,6 +204,7 @@ func (s *Series) tables() []table {
 	tables := []table{
 		{"Cost", costs, "as a multiple of the first row", true},
 		{"Latency", localLatencies, "milliseconds", false},
+		{"What became of the transfers", outcomeColumns(s.measured()), "% of what was offered", false},
 	}
 	if profiled := slices.DeleteFunc(s.measured(), func(r *Row) bool { return r.Stages == nil }); len(profiled) > 0 {
 		tables = append(tables, table{"Where the processor time goes, µs a transfer offered", stageColumns(profiled), "µs a transfer offered", false})

@@ -1,11 +1,19 @@
 package load
 
-import "tutti/ledger"
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"tutti/ledger"
+)
 
 // Summary is what a Tracker has counted. Refused, Lost, ExecutedOK,
-// ExecutedFailed, Duplicate, Unpayable and BadSignature add up to Offered: a
-// transaction counts once, by its final outcome.
+// ExecutedFailed, Duplicate, Unpayable and BadSignature add up to Offered, as
+// the endings of Outcomes do: a transaction counts once, by its final outcome.
 type Summary struct {
+	Outcomes
 	Offered        uint64 `json:"offered"`
 	Refused        uint64 `json:"refused"`
 	Lost           uint64 `json:"lost"` // nobody refused it, and nobody executed it
@@ -65,6 +73,9 @@ const (
 	Unexecuted   Ending = "recorded, but not executed"
 )
 
+// Endings are all of them, in the order in which reports name them.
+var Endings = []Ending{OK, Failed, Duplicate, Unpayable, BadSignature, Refused, Unsent, Unheard, Unrecorded, Unexecuted}
+
 // Fate is all that is known of a transaction when it is over. Times are in
 // Unix nanoseconds; 0 means never.
 type Fate struct {
@@ -78,3 +89,59 @@ type Fate struct {
 
 // Landed tells whether the transaction was executed.
 func (f *Fate) Landed() bool { return f.Ending == OK || f.Ending == Failed }
+
+// Outcomes counts what became of transactions.
+type Outcomes struct {
+	Accepted uint64            `json:"accepted"` // a proposer had them
+	Endings  map[Ending]uint64 `json:"endings"`
+	Refusals map[string]uint64 `json:"refusals"` // by the node's reason
+}
+
+// NewOutcomes returns the counts of no transactions.
+func NewOutcomes() Outcomes {
+	return Outcomes{Endings: map[Ending]uint64{}, Refusals: map[string]uint64{}}
+}
+
+// refusalsMax bounds the reasons that are counted apart.
+const refusalsMax = 32
+
+var digits = regexp.MustCompile(`[0-9]+`)
+
+// Add counts a transaction. Reasons that differ in numbers only are one.
+func (o *Outcomes) Add(f *Fate) {
+	if f.Accepted {
+		o.Accepted++
+	}
+	o.Endings[f.Ending]++
+	if f.Ending == Refused {
+		reason := digits.ReplaceAllString(f.Reason, "N")
+		if _, ok := o.Refusals[reason]; !ok && len(o.Refusals) >= refusalsMax {
+			reason = "other reasons"
+		}
+		o.Refusals[reason]++
+	}
+}
+
+// Landed counts those that were executed, with success or not.
+func (o *Outcomes) Landed() uint64 { return o.Endings[OK] + o.Endings[Failed] }
+
+// lost counts those that landed nowhere and were not refused.
+func (o *Outcomes) lost() (n uint64) {
+	for _, e := range []Ending{Unsent, Unheard, Unrecorded, Unexecuted} {
+		n += o.Endings[e]
+	}
+	return n
+}
+
+// NotLanded says how many others ended how, and why some were refused.
+func (o *Outcomes) NotLanded() (list []string) {
+	for _, e := range Endings[2:] {
+		if n := o.Endings[e]; n > 0 && e != Refused {
+			list = append(list, fmt.Sprintf("%d %s", n, e))
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(o.Refusals)) {
+		list = append(list, fmt.Sprintf("%d refused (%s)", o.Refusals[reason], reason))
+	}
+	return list
+}

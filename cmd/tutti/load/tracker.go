@@ -118,6 +118,7 @@ func NewTracker(nodes int) *Tracker {
 		userBlocks: map[UserBlock]*userBlock{},
 		heads:      make([]Event, nodes),
 	}
+	t.sum.Outcomes = NewOutcomes()
 	t.sum.UserBlocksRecorded = map[ledger.Lane]uint64{}
 	t.sum.Unwell = map[int]string{}
 	t.live.Lanes = map[ledger.Lane]uint64{}
@@ -337,6 +338,8 @@ func (t *Tracker) Summary() Summary {
 		t.conclude(o)
 	}
 	s := &t.sum
+	s.ExecutedOK, s.ExecutedFailed, s.Duplicate = s.Endings[OK], s.Endings[Failed], s.Endings[Duplicate]
+	s.Unpayable, s.BadSignature, s.Refused, s.Lost = s.Endings[Unpayable], s.Endings[BadSignature], s.Endings[Refused], s.lost()
 	if t.last >= t.first {
 		s.Slots = uint64(t.last-t.first) + 1
 		s.SkippedSlots = s.Slots - t.filled
@@ -473,7 +476,7 @@ func (t *Tracker) conclude(o *offer) {
 		t.done--
 	}
 	fate := o.fate()
-	*t.sum.tally(fate.Ending)++
+	t.sum.Add(&fate)
 	for _, x := range []struct {
 		at    int64
 		count *uint64
@@ -529,23 +532,4 @@ func (o *offer) ending() Ending {
 		return Unrecorded
 	}
 	return Unheard
-}
-
-// tally returns the counter of an ending.
-func (s *Summary) tally(e Ending) *uint64 {
-	switch e {
-	case OK:
-		return &s.ExecutedOK
-	case Failed:
-		return &s.ExecutedFailed
-	case Duplicate:
-		return &s.Duplicate
-	case BadSignature:
-		return &s.BadSignature
-	case Unpayable:
-		return &s.Unpayable
-	case Refused:
-		return &s.Refused
-	}
-	return &s.Lost
 }

@@ -114,6 +114,13 @@ func TestTrackerFollows(t *testing.T) {
 	s.End(13)
 	got := s.Summary()
 	want := Summary{
+		Outcomes: Outcomes{
+			Accepted: 7, // all but the one refused, and the one of which nothing was heard
+			Endings: map[Ending]uint64{
+				OK: 1, Failed: 1, Duplicate: 1, Unpayable: 1, BadSignature: 1, Refused: 1, Unheard: 1, Unrecorded: 1, Unexecuted: 1,
+			},
+			Refusals: map[string]uint64{"": 1},
+		},
 		Offered: 9, Refused: 1, Lost: 3, ExecutedOK: 1, ExecutedFailed: 1, Duplicate: 1, Unpayable: 1, BadSignature: 1,
 		Recorded: 6, Confirmed: 6,
 		// Slots 10 to 12: nothing is confirmed after those.
@@ -127,6 +134,10 @@ func TestTrackerFollows(t *testing.T) {
 	want.LatencyMS.Executed = Quantiles{60_000, 60_000}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("\n got %+v\nwant %+v", got, want)
+	}
+	const reasons = "1 duplicate, 1 unpayable, 1 bad signature, 1 in no UserBlock, 1 in a UserBlock that was not recorded, 1 recorded, but not executed, 1 refused ()"
+	if told := strings.Join(got.NotLanded(), ", "); told != reasons {
+		t.Errorf("not landed: %s", told)
 	}
 }
 

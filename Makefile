@@ -107,7 +107,7 @@ cut: build ## cut 3 validators of 10 off for $CUT and see them come back; needs 
 	@$(FAULTS) --validators 10 --load 20 --cut 3 --for $(CUT); status=$$?; \
 	if [ $$status = 2 ]; then echo "cut: skipped"; status=0; fi; exit $$status
 
-bugs: ## plant bugs, one after the other, and see which test and which promise find each
+bugs: ## plant bugs, each in a run of its own, and see which test and which promise find each
 	$(GO) run ./internal/planted/hunt
 
 SLOW ?= 5m

@@ -1,5 +1,5 @@
-// Hunt tests the tests: it plants the bugs of package planted, one after the
-// other, and says which test and which promise of a simulation finds each.
+// Hunt tests the tests: it plants the bugs of package planted, each in processes
+// of its own, and says which test and which promise of a simulation finds each.
 // Its exit code is 1 if nothing finds one, or if a test or a run with one ends
 // in a way that names neither test nor promise: what hangs, or does not even
 // start, has found nothing. Run it in the repository's root, or as `make bugs`.
@@ -24,9 +24,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,9 +45,10 @@ func main() {
 	var (
 		only  = flag.String("only", "", "plant only the bugs whose names match this pattern")
 		seeds = flag.String("seeds", "4,6,7", "seeds of the simulation with faults")
+		jobs  = flag.Int("jobs", runtime.NumCPU(), "bugs that are planted at once, each in processes of its own")
 	)
 	flag.Parse()
-	if err := run(os.Stdout, *only, strings.Split(*seeds, ",")); err != nil {
+	if err := run(os.Stdout, *only, strings.Split(*seeds, ","), max(*jobs, 1)); err != nil {
 		fmt.Fprintln(os.Stderr, "hunt:", err)
 		os.Exit(1)
 	}
@@ -68,7 +71,7 @@ func (f *finding) failed() bool { return f.what != "–" }
 
 func (f *finding) found() bool { return f.failed() && !f.unclear }
 
-func run(out io.Writer, only string, seeds []string) error {
+func run(out io.Writer, only string, seeds []string, jobs int) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -77,6 +80,7 @@ func run(out io.Writer, only string, seeds []string) error {
 	if err != nil {
 		return err
 	}
+	bugs = slices.DeleteFunc(bugs, func(b bug) bool { return !pattern.MatchString(b.name) })
 	dir, err := os.MkdirTemp("", "tutti-hunt")
 	if err != nil {
 		return err
@@ -92,14 +96,22 @@ func run(out io.Writer, only string, seeds []string) error {
 		}
 	}
 	fmt.Fprintln(out, "| bug | what is wrong | test | s | promise of the simulation | seed | s |\n|---|---|---|---|---|---|---|")
+	found := make([]chan [2]finding, len(bugs))
+	for i := range found {
+		found[i] = make(chan [2]finding, 1)
+	}
+	var next atomic.Int64
+	for range jobs {
+		go func() {
+			for i := next.Add(1) - 1; i < int64(len(bugs)); i = next.Add(1) - 1 {
+				found[i] <- [2]finding{h.tests(bugs[i]), h.simulate(bugs[i])}
+			}
+		}()
+	}
 	var missed, unclear []string
-	planted := 0
-	for _, b := range bugs {
-		if !pattern.MatchString(b.name) {
-			continue
-		}
-		planted++
-		test, promise := h.tests(b), h.simulate(b)
+	for i, b := range bugs {
+		both := <-found[i]
+		test, promise := &both[0], &both[1]
 		fmt.Fprintf(out, "| `%s` | %s | %s | %.1f | %s | %s | %.1f |\n", b.name, b.what,
 			test.what, test.took.Seconds(), promise.what, promise.seed, promise.took.Seconds())
 		if !test.found() && !promise.found() {
@@ -118,7 +130,7 @@ func run(out io.Writer, only string, seeds []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%d bugs planted, all found\n", planted)
+	fmt.Fprintf(out, "\n%d bugs planted, all found\n", len(bugs))
 	return nil
 }
 

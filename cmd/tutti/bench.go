@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -37,12 +36,7 @@ func newBenchCommand() *cobra.Command {
 			if err := f.complete(); err != nil {
 				return err
 			}
-			err := bench.Run(c.Context(), f.options, c.OutOrStdout(), c.ErrOrStderr())
-			var wrong *bench.SetupError
-			if errors.As(err, &wrong) {
-				return usage("%w", err)
-			}
-			return err
+			return setupIsUsage(bench.Run(c.Context(), f.options, c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
 	flags := c.Flags()
@@ -83,12 +77,7 @@ func newProfileCommand() *cobra.Command {
 			if o.Seconds < 1 || o.Seconds > profileSecondsMax {
 				return usage("--seconds %d: use 1 to %d", o.Seconds, profileSecondsMax)
 			}
-			err := bench.Profile(c.Context(), o, c.OutOrStdout())
-			var wrong *bench.SetupError
-			if errors.As(err, &wrong) {
-				return usage("%w", err)
-			}
-			return err
+			return setupIsUsage(bench.Profile(c.Context(), o, c.OutOrStdout()))
 		},
 	}
 	flags := c.Flags()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -105,10 +104,5 @@ func runDevnet(c *cobra.Command, o *devnet.Options, params *paramFlags) error {
 				strings.Join(names, ", "), o.Ledger)
 		}
 	}
-	err = devnet.Run(c.Context(), *o, c.OutOrStdout())
-	var wrong *devnet.SetupError
-	if errors.As(err, &wrong) {
-		return usage("%w", err)
-	}
-	return err
+	return setupIsUsage(devnet.Run(c.Context(), *o, c.OutOrStdout()))
 }

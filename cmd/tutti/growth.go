@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"time"
@@ -56,13 +55,4 @@ func measureFlags(f *pflag.FlagSet, s *measure.Simulation, d *measure.Devnet, fi
 	f.DurationVar(&d.Duration, "local-duration", 30*time.Second, "time of each run on this machine")
 	f.StringVar(&files.JSON, "json", "", "write all figures as JSON to this file")
 	f.StringVar(&files.HTML, "html", "", "write the report with charts as one HTML page to this file")
-}
-
-// setupIsUsage gives what cannot be measured as asked its exit code.
-func setupIsUsage(err error) error {
-	var wrong *measure.SetupError
-	if errors.As(err, &wrong) {
-		return usage("%w", err)
-	}
-	return err
 }

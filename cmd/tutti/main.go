@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"tutti/cmd/tutti/setup"
 )
 
 // version is this program's; a release sets it when it links.
@@ -114,6 +116,15 @@ func (e *exitError) Unwrap() error { return e.err }
 // usage returns an error for a wrong command line or configuration.
 func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// setupIsUsage gives what cannot run as asked its exit code.
+func setupIsUsage(err error) error {
+	var wrong *setup.Error
+	if errors.As(err, &wrong) {
+		return usage("%w", err)
+	}
+	return err
 }
 
 // oneLine returns the message of err on one line, for scripts and logs.

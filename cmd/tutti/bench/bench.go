@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 )
 
@@ -68,47 +69,34 @@ const (
 	pollTime    = 100 * time.Millisecond
 )
 
-// SetupError says why a benchmark cannot start as asked, and what helps.
-type SetupError struct{ err error }
-
-// Error implements error.
-func (e *SetupError) Error() string { return e.err.Error() }
-
-// Unwrap implements errors' chains.
-func (e *SetupError) Unwrap() error { return e.err }
-
-func setup(format string, args ...any) error {
-	return &SetupError{fmt.Errorf(format, args...)}
-}
-
 func (o *Options) check() error {
 	switch {
 	case o.Devnet == "" && len(o.URLs) == 0:
-		return setup("no cluster is named: say --devnet DIR, or --url")
+		return setup.Errorf("no cluster is named: say --devnet DIR, or --url")
 	case o.Devnet != "" && len(o.URLs)+len(o.TPUs) > 0:
-		return setup("--devnet says where the nodes are: leave out --url and --tpu")
+		return setup.Errorf("--devnet says where the nodes are: leave out --url and --tpu")
 	case o.Devnet == "" && o.Key == nil:
-		return setup("nobody pays: say --keypair FILE")
+		return setup.Errorf("nobody pays: say --keypair FILE")
 	case len(o.Rates) == 0 || len(o.Rates) > StepsMax:
-		return setup("%d steps: use 1 to %d", len(o.Rates), StepsMax)
+		return setup.Errorf("%d steps: use 1 to %d", len(o.Rates), StepsMax)
 	case o.Duration < StepTimeMin || o.Duration > StepTimeMax:
-		return setup("steps of %v: use %v to %v", o.Duration, StepTimeMin, StepTimeMax)
+		return setup.Errorf("steps of %v: use %v to %v", o.Duration, StepTimeMin, StepTimeMax)
 	case o.Pause < 0 || o.Pause > StepTimeMax:
-		return setup("pause of %v: use 0 to %v", o.Pause, StepTimeMax)
+		return setup.Errorf("pause of %v: use 0 to %v", o.Pause, StepTimeMax)
 	case o.Share.Of < 1 || o.Share.Of > GeneratorsMax || o.Share.Index >= o.Share.Of:
-		return setup("generator %d of %d: use 1/%d to %d/%d", o.Share.Index+1, o.Share.Of, o.Share.Of, o.Share.Of, o.Share.Of)
+		return setup.Errorf("generator %d of %d: use 1/%d to %d/%d", o.Share.Index+1, o.Share.Of, o.Share.Of, o.Share.Of, o.Share.Of)
 	case o.Mix.Payers < max(PayersMin, int(o.Share.Of)) || o.Mix.Payers > PayersMax:
-		return setup("%d payers: use %d to %d", o.Mix.Payers, max(PayersMin, int(o.Share.Of)), PayersMax)
+		return setup.Errorf("%d payers: use %d to %d", o.Mix.Payers, max(PayersMin, int(o.Share.Of)), PayersMax)
 	case o.Devnet != "" && o.Mix.Payers > load.Payers:
-		return setup("%d payers: a devnet has %d", o.Mix.Payers, load.Payers)
+		return setup.Errorf("%d payers: a devnet has %d", o.Mix.Payers, load.Payers)
 	case o.Mix.HotPermille > 1000:
-		return setup("hot share of %v: use 0 to 1", float64(o.Mix.HotPermille)/1000)
+		return setup.Errorf("hot share of %v: use 0 to 1", float64(o.Mix.HotPermille)/1000)
 	case !o.StartAt.IsZero() && o.StartAt.Before(time.Now()):
-		return setup("--start-at %s is over", o.StartAt.Format(time.RFC3339))
+		return setup.Errorf("--start-at %s is over", o.StartAt.Format(time.RFC3339))
 	}
 	for _, rate := range o.Rates {
 		if rate < 1 || rate > load.RateMax {
-			return setup("rate of %d transfers a second: use 1 to %d", rate, load.RateMax)
+			return setup.Errorf("rate of %d transfers a second: use 1 to %d", rate, load.RateMax)
 		}
 	}
 	for _, file := range []string{o.JSON, o.Benchstat, o.HTML} {
@@ -116,7 +104,7 @@ func (o *Options) check() error {
 			continue
 		}
 		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-			return setup("%s is no directory: name files for reports in one that exists", filepath.Dir(file))
+			return setup.Errorf("%s is no directory: name files for reports in one that exists", filepath.Dir(file))
 		}
 	}
 	return nil
@@ -140,7 +128,7 @@ type meter interface {
 }
 
 // Run runs a benchmark until its last step is over or ctx is done, which is
-// no error. A *SetupError says that it cannot start as asked.
+// no error. A *setup.Error says that it cannot start as asked.
 func Run(ctx context.Context, o Options, out, errs io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
@@ -285,10 +273,10 @@ func payersSeed(o *Options) (seed [32]byte, err error) {
 	}
 	b, err := os.ReadFile(filepath.Join(o.Devnet, "payers.seed"))
 	if err != nil {
-		return seed, setup("%s has no payers: %w", o.Devnet, err)
+		return seed, setup.Errorf("%s has no payers: %w", o.Devnet, err)
 	}
 	if len(b) != len(seed) {
-		return seed, setup("%s: payers.seed does not have %d bytes", o.Devnet, len(seed))
+		return seed, setup.Errorf("%s: payers.seed does not have %d bytes", o.Devnet, len(seed))
 	}
 	return [32]byte(b), nil
 }

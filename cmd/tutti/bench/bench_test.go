@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 )
 
@@ -47,7 +48,7 @@ func TestOptions(t *testing.T) {
 		o := valid()
 		test.change(&o)
 		err := o.check()
-		var wrong *SetupError
+		var wrong *setup.Error
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v, want %q", err, test.want)
 		}

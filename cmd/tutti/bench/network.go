@@ -17,6 +17,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/live/endpoint"
 )
@@ -80,14 +81,14 @@ func connect(ctx context.Context, o *Options) (*network, error) {
 func (c *network) openDevnet(dir string) ([]load.Node, error) {
 	nodes, err := load.ReadNodes(dir)
 	if err != nil {
-		return nil, setup("%w", err)
+		return nil, setup.Errorf("%w", err)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "genesis.bin"))
 	if err != nil {
-		return nil, setup("%w", err)
+		return nil, setup.Errorf("%w", err)
 	}
 	if c.genesis, err = cluster.ParseGenesis(raw); err != nil {
-		return nil, setup("%s: %w", dir, err)
+		return nil, setup.Errorf("%s: %w", dir, err)
 	}
 	c.nodes = nodes
 	for _, n := range nodes {
@@ -101,7 +102,7 @@ func resolve(names []string) (nodes []load.Node, err error) {
 	for _, name := range names {
 		addr, err := net.ResolveUDPAddr("udp", name)
 		if err != nil {
-			return nil, setup("--tpu %s: %w", name, err)
+			return nil, setup.Errorf("--tpu %s: %w", name, err)
 		}
 		nodes = append(nodes, load.Node{Name: name, QUIC: addr.AddrPort()})
 	}

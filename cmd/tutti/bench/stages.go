@@ -15,6 +15,7 @@ import (
 
 	"tutti/bank"
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 )
 
 // stages says to which part of a transaction's life a function belongs, by
@@ -123,7 +124,7 @@ func (s *Stages) perTx(t time.Duration) float64 {
 }
 
 // Profile writes where the processor time of a devnet's validators goes, per
-// executed transaction and stage. A *SetupError says that it cannot measure
+// executed transaction and stage. A *setup.Error says that it cannot measure
 // as asked.
 func Profile(ctx context.Context, o ProfileOptions, out io.Writer) error {
 	s, err := MeasureStages(ctx, o)
@@ -134,11 +135,11 @@ func Profile(ctx context.Context, o ProfileOptions, out io.Writer) error {
 }
 
 // MeasureStages measures where the processor time of a devnet's validators
-// goes. A *SetupError says that it cannot measure as asked.
+// goes. A *setup.Error says that it cannot measure as asked.
 func MeasureStages(ctx context.Context, o ProfileOptions) (s Stages, err error) {
 	nodes, err := load.ReadNodes(o.Devnet)
 	if err != nil {
-		return s, &SetupError{err}
+		return s, setup.Errorf("%w", err)
 	}
 	admins := make([]*load.Admin, len(nodes))
 	for i := range nodes {

@@ -13,6 +13,7 @@ import (
 	"tutti/cluster"
 	"tutti/cmd/tutti/devnet"
 	"tutti/cmd/tutti/measure"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 )
 
@@ -33,10 +34,10 @@ type Options struct {
 
 func (o *Options) check() error {
 	if o.Proposers < 1 || o.Proposers > ledger.LanesMax {
-		return measure.Setup("%d proposers: use 1 to %d", o.Proposers, ledger.LanesMax)
+		return setup.Errorf("%d proposers: use 1 to %d", o.Proposers, ledger.LanesMax)
 	}
 	if o.Validators < o.Proposers {
-		return measure.Setup("%d validators for %d proposers: each needs one of its own", o.Validators, o.Proposers)
+		return setup.Errorf("%d validators for %d proposers: each needs one of its own", o.Validators, o.Proposers)
 	}
 	if err := o.Simulation.Check(); err != nil {
 		return err
@@ -78,7 +79,7 @@ type Outcome struct {
 }
 
 // Run compares, and writes the report as Markdown to out. A
-// *measure.SetupError says that it cannot compare as asked.
+// *setup.Error says that it cannot compare as asked.
 func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 	if err := o.check(); err != nil {
 		return err

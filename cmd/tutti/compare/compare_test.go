@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/measure"
+	"tutti/cmd/tutti/setup"
 )
 
 func small(dir string) Options {
@@ -70,7 +71,7 @@ func TestRefused(t *testing.T) {
 		o := small(t.TempDir())
 		change(&o)
 		err := Run(t.Context(), o, io.Discard, io.Discard)
-		var wrong *measure.SetupError
+		var wrong *setup.Error
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

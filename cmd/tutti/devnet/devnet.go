@@ -23,6 +23,7 @@ import (
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
 	"tutti/cmd/tutti/netswitch"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/rpc"
 )
@@ -91,19 +92,6 @@ const (
 	priceMin, priceMax = 1_000, 256_000
 )
 
-// SetupError says why a devnet cannot start as asked, and what helps.
-type SetupError struct{ err error }
-
-// Error implements error.
-func (e *SetupError) Error() string { return e.err.Error() }
-
-// Unwrap implements errors' chains.
-func (e *SetupError) Unwrap() error { return e.err }
-
-func setup(format string, args ...any) error {
-	return &SetupError{fmt.Errorf(format, args...)}
-}
-
 // network tells whether the validators need a network of their own.
 func (o *Options) network() bool {
 	return o.Links != netswitch.Link{} || o.Faults != nil && o.Faults.Cut > 0
@@ -112,41 +100,41 @@ func (o *Options) network() bool {
 func (o *Options) check() error {
 	switch {
 	case o.Validators < 1 || o.Validators > ValidatorsMax:
-		return setup("%d validators: use 1 to %d", o.Validators, ValidatorsMax)
+		return setup.Errorf("%d validators: use 1 to %d", o.Validators, ValidatorsMax)
 	case o.Accounts < 0 || o.Accounts > AccountsMax:
-		return setup("%d accounts: use 0 to %d", o.Accounts, AccountsMax)
+		return setup.Errorf("%d accounts: use 0 to %d", o.Accounts, AccountsMax)
 	case o.Load < 0 || o.Load > LoadMax:
-		return setup("load of %d transfers a second: use 0 to %d", o.Load, LoadMax)
+		return setup.Errorf("load of %d transfers a second: use 0 to %d", o.Load, LoadMax)
 	case o.Duration < 0:
-		return setup("duration of %v: use a positive one, or none", o.Duration)
+		return setup.Errorf("duration of %v: use a positive one, or none", o.Duration)
 	case o.Drop < 0 || o.Drop >= 1:
-		return setup("drop of %v: use a share from 0 to less than 1", o.Drop)
+		return setup.Errorf("drop of %v: use a share from 0 to less than 1", o.Drop)
 	case o.Links.Latency < 0 || o.Links.Jitter < 0 || o.Links.Bandwidth < 0:
-		return setup("latency of %v, jitter of %v, bandwidth of %v: use positive ones, or none", o.Links.Latency, o.Links.Jitter, o.Links.Bandwidth)
+		return setup.Errorf("latency of %v, jitter of %v, bandwidth of %v: use positive ones, or none", o.Links.Latency, o.Links.Jitter, o.Links.Bandwidth)
 	case o.Links.Loss < 0 || o.Links.Loss >= 1:
-		return setup("loss of %v: use a share from 0 to less than 1", o.Links.Loss)
+		return setup.Errorf("loss of %v: use a share from 0 to less than 1", o.Links.Loss)
 	case o.Faults != nil && (o.Faults.Cut < 0 || o.Faults.Cut >= o.Validators):
-		return setup("%d validators cut off of %d: use fewer than there are", o.Faults.Cut, o.Validators)
+		return setup.Errorf("%d validators cut off of %d: use fewer than there are", o.Faults.Cut, o.Validators)
 	case o.Faults != nil && o.Faults.Slow != 0 && (o.Faults.Slow < 1 || o.Load == 0):
-		return setup("executors %v times slower under a load of %d: use 1 or more, and a load", o.Faults.Slow, o.Load)
+		return setup.Errorf("executors %v times slower under a load of %d: use 1 or more, and a load", o.Faults.Slow, o.Load)
 	case o.Faults != nil && o.Faults.Slow != 0 && !o.CanSlow:
-		return setup("this program has no slow executors: build it with -tags planted")
+		return setup.Errorf("this program has no slow executors: build it with -tags planted")
 	case o.Faults != nil && (o.Faults.Cut > 0 || o.Faults.Slow > 0) && o.Faults.For <= 0:
-		return setup("faults for %v: use a positive duration", o.Faults.For)
+		return setup.Errorf("faults for %v: use a positive duration", o.Faults.For)
 	case o.RPCPort < 0 || o.RPCPort >= 1<<16-1:
-		return setup("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
+		return setup.Errorf("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
 	}
 	if o.Summary == "" {
 		return nil
 	}
 	if info, err := os.Stat(filepath.Dir(o.Summary)); err != nil || !info.IsDir() {
-		return setup("%s is no directory: name a file for --summary in one that exists", filepath.Dir(o.Summary))
+		return setup.Errorf("%s is no directory: name a file for --summary in one that exists", filepath.Dir(o.Summary))
 	}
 	return nil
 }
 
 // Run runs a devnet until the duration is over or ctx is done, which is no
-// error. A *SetupError says that it cannot start as asked.
+// error. A *setup.Error says that it cannot start as asked.
 func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
@@ -154,7 +142,7 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	var n *network
 	if o.network() {
 		if n, err = newNetwork(o.Validators, o.Links); err != nil {
-			return setup("validators cannot have a network of their own: %w", err)
+			return setup.Errorf("validators cannot have a network of their own: %w", err)
 		}
 		defer func() { err = errors.Join(err, n.close()) }()
 	}

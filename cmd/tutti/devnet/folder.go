@@ -14,6 +14,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/live/store"
 )
@@ -71,15 +72,15 @@ func openFolder(o *Options) (*folder, error) {
 	switch {
 	case there && o.Reset:
 		if err := f.remove(); err != nil {
-			return nil, setup("reset %s: %w", f.dir, err)
+			return nil, setup.Errorf("reset %s: %w", f.dir, err)
 		}
 	case there:
 		return f, f.open(o)
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, setup("open ledger: %w", err)
+		return nil, setup.Errorf("open ledger: %w", err)
 	}
 	if entries, _ := os.ReadDir(f.dir); len(entries) > 0 && !there {
-		return nil, setup("%s is not empty and holds no devnet: name another directory with --ledger", f.dir)
+		return nil, setup.Errorf("%s is not empty and holds no devnet: name another directory with --ledger", f.dir)
 	}
 	return f, f.make(o)
 }
@@ -106,18 +107,18 @@ func (f *folder) remove() error {
 func (f *folder) open(o *Options) error {
 	var err error
 	if f.genesis, err = readGenesis(filepath.Join(f.dir, genesisFile)); err != nil {
-		return setup("%w; --reset makes a new ledger", err)
+		return setup.Errorf("%w; --reset makes a new ledger", err)
 	}
 	if n := len(f.genesis.Validators); o.Validators != n {
-		return setup("%s is a ledger of %d validators: say --validators %d, or --reset for a new one", f.dir, n, n)
+		return setup.Errorf("%s is a ledger of %d validators: say --validators %d, or --reset for a new one", f.dir, n, n)
 	}
 	seed, err := os.ReadFile(filepath.Join(f.dir, seedFile))
 	if err != nil || len(seed) != len(f.seed) {
-		return setup("%s has no %s of 32 bytes; --reset makes a new ledger", f.dir, seedFile)
+		return setup.Errorf("%s has no %s of 32 bytes; --reset makes a new ledger", f.dir, seedFile)
 	}
 	copy(f.seed[:], seed)
 	if o.Accounts > 0 && !f.has(load.AccountKey(f.seed, uint32(o.Accounts-1))) {
-		return setup("%s has fewer than %d accounts: say --reset for a new ledger", f.dir, o.Accounts)
+		return setup.Errorf("%s has fewer than %d accounts: say --reset for a new ledger", f.dir, o.Accounts)
 	}
 	f.continued = true
 	return f.checkPause(time.Now())
@@ -143,16 +144,16 @@ func (f *folder) checkPause(now time.Time) error {
 	switch {
 	case errors.Is(err, store.ErrNoLedger):
 	case err != nil:
-		return setup("%w", err)
+		return setup.Errorf("%w", err)
 	default:
 		_, last, _, _, err = s.Bounds()
 		if err = errors.Join(err, s.Close()); err != nil {
-			return setup("%s: %w", f.node(0), err)
+			return setup.Errorf("%s: %w", f.node(0), err)
 		}
 	}
 	slot := ledger.Slot(max(now.UnixNano()-f.genesis.T0, 0) / int64(ledger.TicksPerSlot*f.genesis.Params.TickDuration))
 	if slot > last+pauseMax {
-		return setup("%s has stood still for %d slots, and can be continued for %d: --reset makes a new ledger", f.dir, slot-last, pauseMax)
+		return setup.Errorf("%s has stood still for %d slots, and can be continued for %d: --reset makes a new ledger", f.dir, slot-last, pauseMax)
 	}
 	return nil
 }
@@ -175,7 +176,7 @@ func (f *folder) make(o *Options) error {
 	options := cluster.Options{Params: o.Params}
 	for i := range o.Validators {
 		if err := os.MkdirAll(f.node(i), 0o755); err != nil {
-			return setup("make ledger: %w", err)
+			return setup.Errorf("make ledger: %w", err)
 		}
 		identity, err := newKey(f.node(i, identityFile))
 		if err != nil {
@@ -193,7 +194,7 @@ func (f *folder) make(o *Options) error {
 	}
 	rand.Read(f.seed[:])
 	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
-		return setup("make ledger: %w", err)
+		return setup.Errorf("make ledger: %w", err)
 	}
 	options.Accounts = make([]cluster.GenesisAccount, 0, load.Payers+1+o.Accounts)
 	add := func(key ledger.Pubkey, lamports ledger.Lamports) {
@@ -209,16 +210,16 @@ func (f *folder) make(o *Options) error {
 	}
 	options.T0 = time.Now().Add(startDelay + accountsTime(o.Accounts)).UnixNano()
 	if f.genesis, err = cluster.NewGenesis(options); err != nil {
-		return setup("%w", err)
+		return setup.Errorf("%w", err)
 	}
 	raw := f.genesis.Bytes()
 	for i := range o.Validators {
 		if err := os.WriteFile(f.node(i, genesisFile), raw, 0o644); err != nil {
-			return setup("make ledger: %w", err)
+			return setup.Errorf("make ledger: %w", err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(f.dir, genesisFile), raw, 0o644); err != nil {
-		return setup("make ledger: %w", err)
+		return setup.Errorf("make ledger: %w", err)
 	}
 	return nil
 }
@@ -230,7 +231,7 @@ func newKey(path string) (ledger.Pubkey, error) {
 		err = os.WriteFile(path, cluster.FormatKeypair(private), 0o600)
 	}
 	if err != nil {
-		return ledger.Pubkey{}, setup("make key: %w", err)
+		return ledger.Pubkey{}, setup.Errorf("make key: %w", err)
 	}
 	return ledger.Pubkey(public), nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 )
 
 // TestPause: a ledger that stood still too long is refused with the remedy.
@@ -21,7 +22,7 @@ func TestPause(t *testing.T) {
 	if err := f.checkPause(start.Add(pauseMax * 400 * time.Millisecond)); err != nil {
 		t.Errorf("after %d slots: %v", pauseMax, err)
 	}
-	var refused *SetupError
+	var refused *setup.Error
 	if err := f.checkPause(start.Add((pauseMax + 1) * 400 * time.Millisecond)); !errors.As(err, &refused) ||
 		!strings.Contains(err.Error(), "--reset") {
 		t.Errorf("after %d slots: %v", pauseMax+1, err)
@@ -45,7 +46,7 @@ func TestAccounts(t *testing.T) {
 		t.Errorf("opened again: %v", err)
 	}
 	o.Accounts = 31
-	var refused *SetupError
+	var refused *setup.Error
 	if _, err := openFolder(&o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "fewer than 31 accounts") {
 		t.Errorf("opened with more accounts: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/netswitch"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 )
 
@@ -106,7 +107,7 @@ func plan(f *folder, o *Options, n *network) ([]*validator, error) {
 	}
 	quic, err := freeUDP(len(nodes))
 	if err != nil {
-		return nil, setup("find free UDP ports: %w", err)
+		return nil, setup.Errorf("find free UDP ports: %w", err)
 	}
 	rpc, err := rpcPorts(o.RPCPort, len(nodes))
 	if err != nil {
@@ -141,7 +142,7 @@ func rpcPorts(first, n int) (ports []uint16, err error) {
 	for port := start; len(ports) < n && port < 1<<16-1; {
 		if busy := firstBusy(port, port+1); busy != 0 {
 			if first != 0 && len(ports) == 0 {
-				return nil, setup("TCP port %d is in use: stop the process that has it or choose another --rpc-port", busy)
+				return nil, setup.Errorf("TCP port %d is in use: stop the process that has it or choose another --rpc-port", busy)
 			}
 			port = busy + 1
 			continue
@@ -150,7 +151,7 @@ func rpcPorts(first, n int) (ports []uint16, err error) {
 		port += 2
 	}
 	if len(ports) < n {
-		return nil, setup("no %d pairs of free TCP ports from %d on: choose another --rpc-port", n, start)
+		return nil, setup.Errorf("no %d pairs of free TCP ports from %d on: choose another --rpc-port", n, start)
 	}
 	return ports, nil
 }
@@ -273,7 +274,7 @@ func (p *process) failure(name string) error {
 	why = strings.TrimPrefix(why, "Error: ")
 	var exit *exec.ExitError
 	if errors.As(p.err, &exit) && exit.ExitCode() == exitSetup {
-		return setup("%s: %s", name, why)
+		return setup.Errorf("%s: %s", name, why)
 	}
 	return fmt.Errorf("%s ended: %s", name, why)
 }

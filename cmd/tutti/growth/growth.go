@@ -19,6 +19,7 @@ import (
 	"tutti/cmd/tutti/devnet"
 	"tutti/cmd/tutti/load"
 	"tutti/cmd/tutti/measure"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/sim"
 )
@@ -59,25 +60,25 @@ var sizesMax = map[string]int{
 func (o *Options) check() error {
 	for _, name := range o.Only {
 		if !slices.Contains(Names, name) {
-			return measure.Setup("no series %q: use %s", name, strings.Join(Names, ", "))
+			return setup.Errorf("no series %q: use %s", name, strings.Join(Names, ", "))
 		}
 	}
 	if o.Proposers < 1 || o.Proposers > ledger.LanesMax {
-		return measure.Setup("%d proposers: use 1 to %d", o.Proposers, ledger.LanesMax)
+		return setup.Errorf("%d proposers: use 1 to %d", o.Proposers, ledger.LanesMax)
 	}
 	for _, name := range Names {
 		if !o.wanted(name) {
 			continue
 		}
 		if len(o.Sizes[name]) == 0 {
-			return measure.Setup("no sizes for %s: name one or more", name)
+			return setup.Errorf("no sizes for %s: name one or more", name)
 		}
 		for i, size := range o.Sizes[name] {
 			if size < 1 || size > sizesMax[name] {
-				return measure.Setup("%d %s: use 1 to %d", size, name, sizesMax[name])
+				return setup.Errorf("%d %s: use 1 to %d", size, name, sizesMax[name])
 			}
 			if i > 0 && size <= o.Sizes[name][i-1] {
-				return measure.Setup("%s %d after %d: name the smallest first", name, size, o.Sizes[name][i-1])
+				return setup.Errorf("%s %d after %d: name the smallest first", name, size, o.Sizes[name][i-1])
 			}
 		}
 	}
@@ -142,7 +143,7 @@ type Quantiles struct {
 // Run measures one series after the other, and writes the report as Markdown
 // to out, and to the files after each size. If ctx is done it leaves the rest
 // out, which is no error; a size that fails is one, in the end. A
-// *measure.SetupError says that it cannot measure as asked.
+// *setup.Error says that it cannot measure as asked.
 func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 	if err := o.check(); err != nil {
 		return err

@@ -14,19 +14,8 @@ import (
 
 	"tutti/cmd/tutti/devnet"
 	"tutti/cmd/tutti/page"
+	"tutti/cmd/tutti/setup"
 )
-
-// SetupError says why nothing can be measured as asked.
-type SetupError struct{ err error }
-
-// Error implements error.
-func (e *SetupError) Error() string { return e.err.Error() }
-
-// Unwrap implements errors' chains.
-func (e *SetupError) Unwrap() error { return e.err }
-
-// Setup returns a *SetupError.
-func Setup(format string, args ...any) error { return &SetupError{fmt.Errorf(format, args...)} }
 
 // Devnet says how devnets on this machine are measured.
 type Devnet struct {
@@ -38,13 +27,13 @@ type Devnet struct {
 // devnetTimeMin is the shortest time that says anything.
 const devnetTimeMin = 5 * time.Second
 
-// Check returns a *SetupError for what cannot be measured.
+// Check returns a *setup.Error for what cannot be measured.
 func (d *Devnet) Check() error {
 	switch {
 	case d.Duration < devnetTimeMin:
-		return Setup("%v on this machine: use %v or more", d.Duration, devnetTimeMin)
+		return setup.Errorf("%v on this machine: use %v or more", d.Duration, devnetTimeMin)
 	case d.Load < 1:
-		return Setup("load of %d transfers a second on this machine: use 1 or more", d.Load)
+		return setup.Errorf("load of %d transfers a second on this machine: use 1 or more", d.Load)
 	}
 	return nil
 }
@@ -59,12 +48,7 @@ func (d *Devnet) Run(ctx context.Context, o devnet.Options) (*devnet.Summary, er
 	defer os.RemoveAll(dir)
 	o.Ledger, o.Summary = filepath.Join(dir, "ledger"), filepath.Join(dir, "summary.json")
 	o.Validators, o.Load, o.Duration = d.Validators, d.Load, d.Duration
-	err = devnet.Run(ctx, o, io.Discard)
-	var wrong *devnet.SetupError
-	if errors.As(err, &wrong) {
-		return nil, &SetupError{err}
-	}
-	if err == nil {
+	if err = devnet.Run(ctx, o, io.Discard); err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -85,14 +69,14 @@ func (d *Devnet) Run(ctx context.Context, o devnet.Options) (*devnet.Summary, er
 // and a page with charts. "" is for none.
 type Files struct{ JSON, HTML string }
 
-// Check returns a *SetupError if the files cannot be written.
+// Check returns a *setup.Error if the files cannot be written.
 func (f *Files) Check() error {
 	for _, file := range []string{f.JSON, f.HTML} {
 		if file == "" {
 			continue
 		}
 		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-			return Setup("%s is no directory: name files for reports in one that exists", filepath.Dir(file))
+			return setup.Errorf("%s is no directory: name files for reports in one that exists", filepath.Dir(file))
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tutti/cluster"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/sim"
 )
@@ -26,13 +27,13 @@ type Simulation struct {
 // slotsMin leaves some seconds of transfers that have time to land.
 const slotsMin = 40
 
-// Check returns a *SetupError for what cannot be simulated.
+// Check returns a *setup.Error for what cannot be simulated.
 func (o *Simulation) Check() error {
 	switch {
 	case o.Slots < slotsMin:
-		return Setup("%d slots: use %d or more", o.Slots, slotsMin)
+		return setup.Errorf("%d slots: use %d or more", o.Slots, slotsMin)
 	case o.Load < 1:
-		return Setup("load of %d transfers a second: use 1 or more", o.Load)
+		return setup.Errorf("load of %d transfers a second: use 1 or more", o.Load)
 	}
 	return nil
 }
@@ -75,7 +76,7 @@ func (o *Simulation) Run(ctx context.Context, validators int, params cluster.Par
 	}
 	s, err := sim.New(cfg)
 	if errors.Is(err, sim.ErrConfig) {
-		return nil, &SetupError{err}
+		return nil, setup.Errorf("%w", err)
 	}
 	if err != nil {
 		return nil, err

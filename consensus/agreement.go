@@ -14,8 +14,8 @@ const (
 	// LinksMax is how many BankHash links of others are kept; more are dropped,
 	// and can be fetched again.
 	LinksMax = 4096
-	// awaitedMax is how many reports of one voter are kept that this node cannot
-	// compare yet. More replace the newest.
+	// awaitedMax is how many values that one voter has reported are kept until
+	// this node has executed their blocks; beyond that they lie further apart.
 	awaitedMax = 64
 )
 
@@ -38,11 +38,15 @@ type Opinion struct {
 	Stake  ledger.Lamports
 	Stance Stance
 	Value  ledger.Hash // if it Says
+	// Late says that it has said so, and since then things that cannot be
+	// compared yet.
+	Late bool
 }
 
 // Sums are the stakes behind the values of one block's BankHash.
 type Sums struct {
 	With    ledger.Lamports // have my value
+	Late    ledger.Lamports // of those: have said so, and not yet again
 	Against ledger.Lamports // have another one, known or not
 	Unnamed ledger.Lamports // of those: which one is not known
 	Other   ledger.Hash     // the other value with the most stake, if OtherStake > 0
@@ -63,6 +67,9 @@ func SumUp(opinions []Opinion, mine ledger.Hash, total ledger.Lamports) Sums {
 			s.Unnamed += o.Stake
 		case o.Value == mine:
 			s.With += o.Stake
+			if o.Late {
+				s.Late += o.Stake
+			}
 		default:
 			s.Against += o.Stake
 			others = addValue(others, o.Value, o.Stake)
@@ -101,11 +108,15 @@ var stateNames = [...]string{"open", "certified", "I am wrong", "halt", "stalled
 // String returns the state in words.
 func (s State) String() string { return stateNames[s] }
 
-// State judges the sums (PROTOCOL section 10).
+// State judges the sums (PROTOCOL section 10). What voters have said late is
+// enough to certify a block: a voter without fault takes a value back only when
+// more than two thirds have another one. Where it is about who is against me
+// they are silent.
 func (s Sums) State() State {
-	silent := s.Total - s.With - s.Against
+	with := s.With - s.Late
+	silent := s.Total - with - s.Against
 	// Who differs without a known value may have any but mine.
-	most := max(s.With, s.OtherStake+s.Unnamed) + silent
+	most := max(with, s.OtherStake+s.Unnamed) + silent
 	switch {
 	case TwoThirds(s.With, s.Total):
 		return Certified
@@ -129,19 +140,16 @@ type Link struct {
 
 // Agreement compares the BankHashes that voters report with this node's own
 // (PROTOCOL section 10). A report speaks for its block and, through the
-// links, for all ancestors; of a voter's reports the last one counts that can be
-// compared, wherever the vote was seen. Those of blocks that this node has not
-// executed wait until it has: a node that executes later than the others would
-// never agree with them if only their last ones counted.
+// links, for all ancestors; the last vote seen of a voter counts, wherever
+// it was seen. As long as that one cannot be compared, since this node executes
+// later, an earlier one counts that agrees with this node.
 type Agreement struct {
-	epochs *Epochs
-	own    map[ledger.BlockRef]Link
-	others map[Value]Link
-	// reports are those of each account, oldest first: the newest of a block
-	// that this node has executed, and all after it.
-	reports map[ledger.Pubkey][]report
-	// disputed are the accounts whose first report is of a block of which this
-	// node has another value.
+	epochs  *Epochs
+	own     map[ledger.BlockRef]Link
+	others  map[Value]Link
+	reports map[ledger.Pubkey]*latestReport
+	// disputed are the accounts whose report is of a block of which this node
+	// has another value.
 	disputed map[ledger.Pubkey]struct{}
 	floor    ledger.Slot
 }
@@ -152,10 +160,70 @@ type Value struct {
 	Hash  ledger.Hash
 }
 
-type report struct {
+type latestReport struct {
 	voted  ledger.Slot
 	value  Value
 	signed []byte
+	// agreed is the newest value reported before that is this node's own, the
+	// zero Value if there is none, and awaited are those reported since then of
+	// blocks that this node had not executed, in ascending order of slots.
+	agreed  Value
+	awaited []Value
+}
+
+// executed takes this node's own result of a block on which the voter has
+// reported: now, or before.
+func (r *latestReport) executed(l Link) {
+	if r.value.Block == l.Block {
+		r.agreed, r.awaited = Value{}, nil
+		return
+	}
+	for i, v := range r.awaited {
+		if v.Block == l.Block {
+			r.agreed = Value{}
+			if v.Hash == l.Hash {
+				r.agreed = v
+			}
+			r.awaited = slices.Delete(r.awaited, 0, i+1)
+			return
+		}
+	}
+}
+
+// thin drops the awaited value that is missed least: its neighbours are nearest
+// to each other.
+func (r *latestReport) thin() {
+	gap := func(i int) ledger.Slot { return r.awaited[i+1].Block.Slot - r.awaited[i-1].Block.Slot }
+	least := 1
+	for i := 2; i < len(r.awaited)-1; i++ {
+		if gap(i) < gap(least) {
+			least = i
+		}
+	}
+	r.awaited = slices.Delete(r.awaited, least, least+1)
+}
+
+// next takes the voter's next report. before says how the one until now compares
+// with what this node has.
+func (r *latestReport) next(voted ledger.Slot, value Value, signed []byte, before Stance) {
+	switch {
+	case value == r.value:
+	case before == Says:
+		r.agreed, r.awaited = r.value, nil
+	case before == Differs || r.value == Value{}:
+		r.agreed, r.awaited = Value{}, nil
+	default:
+		r.awaited = append(r.awaited, r.value)
+		if len(r.awaited) > awaitedMax {
+			r.thin()
+		}
+	}
+	r.voted, r.value, r.signed = voted, value, signed
+	// Who reports an earlier block has gone back, or to another fork.
+	r.awaited = slices.DeleteFunc(r.awaited, func(v Value) bool { return v.Block.Slot >= value.Block.Slot })
+	if r.agreed.Block.Slot >= value.Block.Slot {
+		r.agreed = Value{}
+	}
 }
 
 // ownKept is for how many slots below the last Prune own results are kept:
@@ -169,7 +237,7 @@ func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *
 		epochs:   epochs,
 		own:      map[ledger.BlockRef]Link{certified: {Block: certified, Hash: hash}},
 		others:   make(map[Value]Link),
-		reports:  make(map[ledger.Pubkey][]report),
+		reports:  make(map[ledger.Pubkey]*latestReport),
 		disputed: make(map[ledger.Pubkey]struct{}),
 		floor:    certified.Slot,
 	}
@@ -179,9 +247,10 @@ func NewAgreement(certified ledger.BlockRef, hash ledger.Hash, epochs *Epochs) *
 // the newer value.
 func (a *Agreement) Executed(l Link) {
 	a.own[l.Block] = l
-	for account, reports := range a.reports {
-		if slices.ContainsFunc(reports, func(r report) bool { return r.value.Block == l.Block }) {
-			a.sift(account, reports)
+	for account, r := range a.reports {
+		r.executed(l)
+		if r.value.Block == l.Block {
+			a.compare(account, r.value)
 		}
 	}
 }
@@ -198,23 +267,14 @@ func (a *Agreement) Discard(block ledger.BlockRef) {
 	for _, b := range gone {
 		delete(a.own, b)
 	}
-	for account, reports := range a.reports {
-		a.sift(account, reports)
+	for account, r := range a.reports {
+		a.compare(account, r.value)
 	}
 }
 
-// sift keeps those of an account's reports that count or may come to count, and
-// notes whether the first differs from what this node has.
-func (a *Agreement) sift(account ledger.Pubkey, reports []report) {
-	for i := len(reports) - 1; i > 0; i-- {
-		if _, executed := a.own[reports[i].value.Block]; executed || planted.Is(planted.LatestReport) {
-			reports = slices.Delete(reports, 0, i)
-			break
-		}
-	}
-	a.reports[account] = reports
-	first := reports[0].value
-	if mine, executed := a.own[first.Block]; executed && mine.Hash != first.Hash {
+// compare notes whether a report differs from what this node has.
+func (a *Agreement) compare(account ledger.Pubkey, reported Value) {
+	if a.stance(reported) == Differs {
 		a.disputed[account] = struct{}{}
 	} else {
 		delete(a.disputed, account)
@@ -249,24 +309,35 @@ func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value
 	if s := a.epochs.At(voted); s == nil || s.Of(account) == 0 {
 		return
 	}
-	reports := a.reports[account]
-	r, newest := report{voted, value, signed}, len(reports)-1
+	r := a.reports[account]
 	switch {
-	case newest >= 0 && voted <= reports[newest].voted:
+	case r == nil:
+		a.reports[account] = &latestReport{voted: voted, value: value, signed: signed}
+	case voted <= r.voted:
 		return
-	case newest >= 0 && value == reports[newest].value || newest == awaitedMax:
-		reports[newest] = r
 	default:
-		reports = append(reports, r)
+		r.next(voted, value, signed, a.stance(r.value))
 	}
-	a.sift(account, reports)
+	a.compare(account, value)
+}
+
+// stance tells whether a value is this node's own: Says, Differs, or Silent if
+// the block is not executed.
+func (a *Agreement) stance(v Value) Stance {
+	switch mine, executed := a.own[v.Block]; {
+	case !executed:
+		return Silent
+	case mine.Hash != v.Hash:
+		return Differs
+	}
+	return Says
 }
 
 // Retract makes an account silent until its next report: what this node itself
 // reported before it went back to execute again.
 func (a *Agreement) Retract(account ledger.Pubkey) {
-	if reports := a.reports[account]; len(reports) > 0 {
-		a.reports[account] = []report{{voted: reports[len(reports)-1].voted}}
+	if r, ok := a.reports[account]; ok {
+		a.reports[account] = &latestReport{voted: r.voted}
 		delete(a.disputed, account)
 	}
 }
@@ -286,14 +357,11 @@ func (a *Agreement) Testimonies(block ledger.BlockRef) (all []Testimony) {
 	stakes := a.epochs.At(block.Slot)
 	for i := range stakes.Len() {
 		account := stakes.Items[i].VoteAccount
-		reports := a.reports[account]
-		if len(reports) == 0 {
+		r, ok := a.reports[account]
+		if !ok || r.signed == nil {
 			continue
 		}
-		o, r := a.stance(reports, block)
-		if r.signed == nil {
-			continue
-		}
+		o, _ := a.opinion(r.value, block)
 		o.Stake = stakes.Items[i].Stake
 		all = append(all, Testimony{Account: account, Opinion: o, Report: r.value, Signed: r.signed})
 	}
@@ -311,29 +379,18 @@ func (a *Agreement) Judge(block ledger.BlockRef) (sums Sums, ok bool) {
 	}
 	opinions := make([]Opinion, 0, stakes.Len())
 	for i := range stakes.Items {
-		reports := a.reports[stakes.Items[i].VoteAccount]
-		if len(reports) == 0 {
+		r, ok := a.reports[stakes.Items[i].VoteAccount]
+		if !ok {
 			continue
 		}
-		o, _ := a.stance(reports, block)
+		o, _ := a.opinion(r.value, block)
+		if o.Stance == Silent && a.stance(r.agreed) == Says && a.descends(r.agreed.Block, block) && !planted.Is(planted.LatestReport) {
+			o = Opinion{Stance: Says, Value: mine.Hash, Late: true}
+		}
 		o.Stake = stakes.Items[i].Stake
 		opinions = append(opinions, o)
 	}
 	return SumUp(opinions, mine.Hash, stakes.Total()), true
-}
-
-// stance returns what an account's reports say of a block of my chain: the
-// newest of them that tells anything.
-func (a *Agreement) stance(reports []report, block ledger.BlockRef) (Opinion, *report) {
-	if len(a.others) > 0 { // only links lead from blocks that I have not executed to mine
-		for i := len(reports) - 1; i > 0; i-- {
-			if o, _ := a.opinion(reports[i].value, block); o.Stance != Silent {
-				return o, &reports[i]
-			}
-		}
-	}
-	o, _ := a.opinion(reports[0].value, block)
-	return o, &reports[0]
 }
 
 // opinion expands a report to a block of my chain: down the links of the
@@ -395,18 +452,11 @@ type Want struct {
 // this node has not executed. They are sorted by block, hash and account.
 func (a *Agreement) Wanted(block ledger.BlockRef, all bool) []Want {
 	var wanted []Want
-	for account, reports := range a.reports {
-		if o, _ := a.stance(reports, block); o.Stance != Silent {
-			continue
-		}
-		r := &reports[len(reports)-1]
-		if _, disputed := a.disputed[account]; disputed {
-			r = &reports[0]
-		}
-		_, end := a.opinion(r.value, block)
+	for account, r := range a.reports {
+		o, end := a.opinion(r.value, block)
 		_, executed := a.own[end.Block]
 		against := executed || end != r.value
-		if (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
+		if o.Stance == Silent && (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
 			wanted = append(wanted, Want{end, account})
 		}
 	}
@@ -432,8 +482,8 @@ func (a *Agreement) Prune(certified ledger.BlockRef) {
 		}
 	}
 	if s := a.epochs.At(certified.Slot); s != nil {
-		for account := range a.reports {
-			if s.Of(account) == 0 {
+		for account, r := range a.reports {
+			if newer := a.epochs.At(r.voted); s.Of(account) == 0 && (newer == nil || newer.Of(account) == 0) {
 				delete(a.reports, account)
 				delete(a.disputed, account)
 			}

@@ -2,9 +2,9 @@ package consensus
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
+	"tutti/cluster"
 	"tutti/internal/testkit"
 	"tutti/ledger"
 )
@@ -58,8 +58,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// TestStateIsSafe: whatever the silent and the unnamed turn out to say, a
-// certified block stays certified, a Halt never sees any value reach two
+// TestStateIsSafe: whatever the silent, the late and the unnamed turn out to
+// say, a block that is certified without the late stays certified, a Halt never sees any value reach two
 // thirds, and where some value still can there is no Halt.
 func TestStateIsSafe(t *testing.T) {
 	rng := testkit.Rand(t)
@@ -70,23 +70,25 @@ func TestStateIsSafe(t *testing.T) {
 			o := Opinion{Stake: ledger.Lamports(1 + rng.IntN(5)), Stance: Stance(rng.IntN(3))}
 			if o.Stance == Says {
 				o.Value = value(string(rune('x' + rng.IntN(3))))
+				o.Late = o.Value == value("x") && rng.IntN(3) == 0
 			}
 			opinions = append(opinions, o)
 			total += o.Stake
 		}
-		now := SumUp(opinions, value("x"), total).State()
+		before := SumUp(opinions, value("x"), total)
+		now := before.State()
 		reachable := false
 		for _, all := range []string{"x", "y", "z", "w"} {
 			later := make([]Opinion, len(opinions))
 			for i, o := range opinions {
-				if o.Stance == Silent || o.Stance == Differs && all != "x" {
-					o.Stance, o.Value = Says, value(all)
+				if o.Stance == Silent || o.Late || o.Stance == Differs && all != "x" {
+					o = Opinion{Stake: o.Stake, Stance: Says, Value: value(all)}
 				}
 				later[i] = o
 			}
 			sums := SumUp(later, value("x"), total)
 			reachable = reachable || TwoThirds(sums.With, total) || TwoThirds(sums.OtherStake, total)
-			if then := sums.State(); (now == Certified || now == IAmWrong) && then != now {
+			if then := sums.State(); (now == Certified && before.Late == 0 || now == IAmWrong) && then != now {
 				t.Fatalf("%v: %v, then %v", opinions, now, then)
 			}
 		}
@@ -292,36 +294,145 @@ func TestDiscard(t *testing.T) {
 }
 
 // TestReportsAwaited: of a voter that executes much earlier a bounded number of
-// reports waits, and with them this node still finds that it agrees.
+// values waits, and with them this node still finds that it agrees, at the
+// latest some blocks later.
 func TestReportsAwaited(t *testing.T) {
-	a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=1"))
-	const behind = 3 * awaitedMax
+	for behind, want := range map[int]int{awaitedMax: 0, awaitedMax + 1: 0, awaitedMax + 9: 1, 3 * awaitedMax: 4, 10 * awaitedMax: 16} {
+		a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=1"))
+		most := 0
+		for slot := 1; slot <= behind; slot++ {
+			a.say("a", slot, slot, fmt.Sprint("p", slot))
+			most = max(most, len(a.reports[account("a")].awaited))
+		}
+		if most > awaitedMax {
+			t.Fatalf("%d values wait, want %d at most", most, awaitedMax)
+		}
+		prev, certified, gap := "genesis", 0, 0
+		for slot := 1; slot <= behind; slot++ {
+			v := fmt.Sprint("p", slot)
+			a.Executed(chainOf(slot, prev, v)[0])
+			prev = v
+			if s, _ := a.Judge(block(fmt.Sprint(slot))); s.State() == Certified {
+				certified = slot
+			}
+			gap = max(gap, slot-certified)
+		}
+		if certified != behind || gap > want {
+			t.Errorf("%d blocks behind: slot %d is certified, and up to %d blocks were not; want %d at most", behind, certified, gap, want)
+		}
+		if r := a.reports[account("a")]; len(r.awaited) > 0 {
+			t.Errorf("%d values wait of a voter that is not ahead any more", len(r.awaited))
+		}
+	}
+}
+
+// TestReportsAgainst: what a voter reported before, and not again, is never held
+// against anybody. v, then w, were wrong for a while, went back and agree; never
+// both at once.
+func TestReportsAgainst(t *testing.T) {
+	a := NewAgreement(block("0"), value("genesis"), oneEpoch("me=5 c=50 v=25 w=20"))
+	a.Executed(chainOf(1, "genesis", "p1")[0])
+	for _, r := range []struct {
+		who         string
+		voted, slot int
+		value       string
+	}{
+		{"c", 3, 2, "p2"},
+		{"w", 3, 2, "p2"},
+		{"v", 3, 2, "x2"},
+		{"c", 6, 5, "p5"},
+		{"v", 6, 5, "p5"}, // it has executed 2 to 5 again
+		{"w", 7, 3, "y3"},
+		{"c", 9, 8, "p8"},
+		{"v", 9, 8, "p8"},
+		{"w", 9, 8, "p8"}, // it has executed 3 to 8 again
+	} {
+		a.say(r.who, r.voted, r.slot, r.value)
+	}
+	for _, l := range chainOf(2, "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8") {
+		a.Executed(l)
+		for slot := 1; slot <= int(l.Block.Slot); slot++ {
+			if s, _ := a.Judge(block(fmt.Sprint(slot))); s.Against > 0 || s.State() > Certified {
+				t.Errorf("block %d is executed; block %d: %s", l.Block.Slot, slot, a.sums(t, slot))
+			}
+		}
+		if a.Disputed() {
+			t.Errorf("block %d is executed: disputed", l.Block.Slot)
+		}
+	}
+	if got := a.sums(t, 8); got != "95 with, 0 against, 0 unnamed: certified" {
+		t.Errorf("block 8: %s", got)
+	}
+}
+
+// TestReportsAwaitedAreDropped: what has waited counts no more if the voter goes
+// back or to another fork, if this node does, or if the voter's next report
+// differs. Of others, new in an epoch, it is kept.
+func TestReportsAwaitedAreDropped(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		then func(a *Agreement)
+		want string // of block 2
+	}{
+		{"nothing", func(*Agreement) {}, "70 with, 0 against, 0 unnamed: certified"},
+		{"the same again", func(a *Agreement) { a.say("a", 9, 4, "p4") }, "70 with, 0 against, 0 unnamed: certified"},
+		{"a later one", func(a *Agreement) { a.say("a", 9, 6, "p6") }, "70 with, 0 against, 0 unnamed: certified"},
+		{"back", func(a *Agreement) { a.say("a", 9, 2, "x2") }, "0 with, 70 against, 0 unnamed: I am wrong"},
+		{"to another fork", func(a *Agreement) {
+			a.Report(account("a"), 9, Value{block("2x"), value("z2")}, nil)
+		}, "0 with, 0 against, 0 unnamed: open"},
+		{"agreed with, then differs", func(a *Agreement) {
+			a.Executed(chainOf(2, "p1", "p2")[0])
+			a.say("a", 9, 5, "x5")
+			for _, l := range chainOf(3, "p2", "p3", "p4", "p5") {
+				a.Executed(l)
+			}
+		}, "0 with, 0 against, 0 unnamed: open"},
+		{"agreed with, then to another fork", func(a *Agreement) {
+			a.Executed(chainOf(2, "p1", "p2")[0])
+			a.Report(account("a"), 9, Value{block("2x"), value("z2")}, nil)
+		}, "0 with, 0 against, 0 unnamed: open"},
+		{"agreed with, then differed, then who knows", func(a *Agreement) {
+			a.say("a", 9, 6, "p6")
+			for _, l := range chainOf(2, "p1", "p2", "y3", "y4") {
+				a.Executed(l)
+			}
+		}, "0 with, 0 against, 0 unnamed: open"},
+		{"executed again, differently", func(a *Agreement) {
+			a.Executed(chainOf(2, "p1", "p2")[0])
+			a.Discard(block("2"))
+			a.Executed(chainOf(2, "p1", "y2")[0])
+		}, "0 with, 0 against, 0 unnamed: open"},
+		{"retracted", func(a *Agreement) { a.Retract(account("a")) }, "0 with, 0 against, 0 unnamed: open"},
+	} {
+		a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=70 b=30"))
+		a.Executed(chainOf(1, "genesis", "p1")[0])
+		a.say("a", 3, 2, "p2")
+		a.say("a", 5, 4, "p4")
+		c.then(a)
+		if _, executed := a.Own(block("2")); !executed {
+			a.Executed(chainOf(2, "p1", "p2")[0])
+		}
+		if got := a.sums(t, 2); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+
+	a := NewAgreement(block("0"), value("genesis"), NewEpochs(schedule{
+		10,
+		[]*cluster.EpochStakes{stakesOf(0, "me=30 a=70"), stakesOf(1, "me=30 n=70")},
+	}))
 	prev := "genesis"
-	for slot := 1; slot <= behind; slot++ {
-		a.say("a", slot, slot, fmt.Sprint("p", slot))
-	}
-	if got := len(a.reports[account("a")]); got != awaitedMax+1 {
-		t.Fatalf("%d reports wait, want %d", got, awaitedMax+1)
-	}
-	for slot := 1; slot <= behind; slot++ {
+	for slot := 1; slot <= 11; slot++ {
 		v := fmt.Sprint("p", slot)
 		a.Executed(chainOf(slot, prev, v)[0])
-		want := fmt.Sprint(0)
-		if slot <= awaitedMax || slot == behind {
-			want = fmt.Sprint(1)
-		}
-		if got := a.sums(t, slot); !strings.HasPrefix(got, want+" with, 0 against") {
-			t.Fatalf("block %d: %s, want %s with", slot, got, want)
-		}
 		prev = v
 	}
-	if got := len(a.reports[account("a")]); got != 1 {
-		t.Errorf("%d reports are kept of a voter that is not ahead any more", got)
-	}
-	a.say("a", behind+1, behind, prev) // the same again is not one more
-	a.say("a", behind+2, behind+1, "x")
-	a.say("a", behind+3, behind+1, "x")
-	if got := len(a.reports[account("a")]); got != 2 {
-		t.Errorf("%d reports of two blocks", got)
+	a.say("n", 13, 12, "p12")
+	a.say("n", 14, 13, "p13")
+	a.Prune(block("5"))
+	a.Executed(chainOf(12, prev, "p12")[0])
+	if got := a.sums(t, 12); got != "70 with, 0 against, 0 unnamed: certified" {
+		t.Errorf("an account of the next epoch: %s", got)
 	}
 }

@@ -266,8 +266,14 @@ func (s *scene) do(line string) string {
 				out = append(out, a+": not executed")
 				continue
 			}
-			out = append(out, fmt.Sprintf("%s: %d with, %d against, %d of it unnamed, of %d: %v",
-				a, sums.With, sums.Against, sums.Unnamed, sums.Total, sums.State()))
+			with := fmt.Sprint(sums.With)
+			if sums.Late > 0 {
+				with += fmt.Sprintf(" with, %d of it late", sums.Late)
+			} else {
+				with += " with"
+			}
+			out = append(out, fmt.Sprintf("%s: %s, %d against, %d of it unnamed, of %d: %v",
+				a, with, sums.Against, sums.Unnamed, sums.Total, sums.State()))
 		}
 		return strings.Join(out, "\n")
 	case "wanted": // wanted BLOCK [all]: the links that would tell more

@@ -135,8 +135,8 @@ type healing struct {
 	// held has the last one in which a machine's own votes locked it out.
 	stuck ledger.Slot
 	held  []ledger.Slot
-	// barred are the slots that nodes led which could not build on the heaviest
-	// fork, in order.
+	// barred are the slots after chaos that nodes led which could not build on
+	// the heaviest fork, in order.
 	barred []ledger.Slot
 	// chaos says that there was any.
 	chaos bool
@@ -240,7 +240,7 @@ func (s *Sim) judge(h *healing) error {
 	}
 	if !s.check.votes.Joinable(now, func(account ledger.Pubkey) bool { return able[account] }) {
 		h.stuck = now
-	} else if s.check.votes.Barred(s.genesis.Validators[s.leader(now-1)].VoteAccount, now-1) {
+	} else if h.chaos && s.check.votes.Barred(s.genesis.Validators[s.leader(now-1)].VoteAccount, now-1) {
 		h.barred = append(h.barred, now-1)
 	}
 	since := h.since(now, h.stuck)
@@ -251,7 +251,7 @@ func (s *Sim) judge(h *healing) error {
 		if s.check.votes.Locked(s.genesis.Validators[i].VoteAccount, now) {
 			h.held[i] = now
 		}
-		if since := max(h.held[i], h.stuck); h.since(now, h.healed) >= h.all.slots && (since <= h.healed || h.since(now, since) >= h.more) {
+		if from := max(h.held[i], h.stuck); h.since(now, h.healed) >= h.all.slots && (from <= h.healed || h.since(now, from) >= h.more) {
 			return s.noProgress(h, i)
 		}
 	}

@@ -94,6 +94,19 @@ func TestProgressExcused(t *testing.T) {
 		x.fine(x.at(21, 0)) // 2/3 were out of reach in slot 6
 		x.broken(x.at(22, 0), "no fork could get 2/3 up to slot 6")
 	})
+	t.Run("slots of leaders that are barred", func(t *testing.T) {
+		x := newHealed(t, 0)
+		x.h.barred = []ledger.Slot{6, 8}
+		x.fine(x.at(22, 0))
+		x.broken(x.at(23, 0), "2 slots led by")
+	})
+	t.Run("slots of leaders that were barred while no fork could get 2/3", func(t *testing.T) {
+		x := newHealed(t, 2)
+		x.h.barred = []ledger.Slot{5}
+		x.fine(x.at(6, 0))
+		x.fine(x.at(21, 0))
+		x.broken(x.at(22, 0), "no fork could get 2/3 up to slot 6")
+	})
 	t.Run("votes that expired", func(t *testing.T) {
 		x := newHealed(t, 0)
 		x.h.confirmed = false // towers have one vote
@@ -120,4 +133,15 @@ func TestProgressExcused(t *testing.T) {
 			t.Errorf("%s", got)
 		}
 	})
+}
+
+// TestSince counts slots from one of them on, but for those that do not count,
+// and none before everything had healed.
+func TestSince(t *testing.T) {
+	h := &healing{healed: 10, barred: []ledger.Slot{11, 12, 15}}
+	for from, want := range map[ledger.Slot]ledger.Slot{0: 7, 10: 7, 11: 6, 12: 6, 13: 6, 15: 4, 16: 4, 20: 0} {
+		if got := h.since(20, from); got != want {
+			t.Errorf("from %d: %d slots, want %d", from, got, want)
+		}
+	}
 }

@@ -45,7 +45,7 @@ const (
 	SharedReports Bug = "consensus-shared-reports"
 	// Fetched links of others are not followed.
 	LinksIgnored Bug = "consensus-links-ignored"
-	// Only the very last report of a voter counts, though it cannot be compared.
+	// Only the last report of a voter certifies a block, though it cannot be compared yet.
 	LatestReport Bug = "consensus-latest-report"
 	// Execution that lags behind does not make UserBlocks smaller.
 	LagIgnored Bug = "consensus-lag-ignored"

@@ -66,7 +66,9 @@ type audit struct {
 	since   int64 // when a new block was confirmed, or nodes came back last
 	stuck   bool
 	halted  ledger.Slot // newest slot that can be confirmed while too few are up, 0 if enough are
-	longest time.Duration
+	// longest is the longest time without a new block, and dead what of it were
+	// slots of leaders that were down.
+	longest, dead time.Duration
 
 	// violations are of what must hold on any machine; slow says when the
 	// cluster did too little in its time, unchecked what could not be checked.
@@ -210,9 +212,11 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 	}
 	a.top = b.Slot
 	if a.since != 0 && !a.stuck {
-		gap := time.Duration(at - a.since)
-		a.longest = max(a.longest, gap)
-		if allowed := a.gapAllowed(a.since, at); gap > allowed {
+		gap, dead := time.Duration(at-a.since), a.led(a.since, at)
+		if gap > a.longest {
+			a.longest, a.dead = gap, dead
+		}
+		if allowed := max(gapMax, dead+gapSlack); gap > allowed {
 			a.slow = append(a.slow, fmt.Sprintf("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed)))
 		}
 	}
@@ -220,9 +224,8 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 	a.stuck = a.stuck && a.halted > 0
 }
 
-// gapAllowed returns how long no block may be confirmed between two times.
-func (a *audit) gapAllowed(from, to int64) time.Duration {
-	var dead time.Duration
+// led returns how long, between two times, nodes lead that are down.
+func (a *audit) led(from, to int64) (dead time.Duration) {
 	slot := ledger.TicksPerSlot * a.genesis.Params.TickDuration
 	for s := a.slotAt(from); s <= a.slotAt(to); s++ {
 		leader, ok := a.schedule.Leader(s)
@@ -231,7 +234,7 @@ func (a *audit) gapAllowed(from, to int64) time.Duration {
 			dead += slot
 		}
 	}
-	return max(gapMax, dead+gapSlack)
+	return dead
 }
 
 // slotAt returns the slot of a time, in Unix nanoseconds.

@@ -169,19 +169,25 @@ type latestReport struct {
 	// blocks that this node had not executed, in ascending order of slots.
 	agreed  Value
 	awaited []Value
+	// differed says that a value reported before was found to be another than
+	// this node's, and nothing later could be compared.
+	differed bool
 }
+
+// compared forgets what was reported before the value that counts.
+func (r *latestReport) compared() { r.agreed, r.awaited, r.differed = Value{}, nil, false }
 
 // executed takes this node's own result of a block on which the voter has
 // reported: now, or before.
 func (r *latestReport) executed(l Link) {
 	if r.value.Block == l.Block {
-		r.agreed, r.awaited = Value{}, nil
+		r.compared()
 		return
 	}
 	for i, v := range r.awaited {
 		if v.Block == l.Block {
-			r.agreed = Value{}
-			if v.Hash == l.Hash {
+			r.agreed, r.differed = Value{}, v.Hash != l.Hash
+			if !r.differed {
 				r.agreed = v
 			}
 			r.awaited = slices.Delete(r.awaited, 0, i+1)
@@ -209,9 +215,10 @@ func (r *latestReport) next(voted ledger.Slot, value Value, signed []byte, befor
 	switch {
 	case value == r.value:
 	case before == Says:
-		r.agreed, r.awaited = r.value, nil
-	case before == Differs || r.value == Value{}:
-		r.agreed, r.awaited = Value{}, nil
+		r.agreed = r.value
+	case before == Differs:
+		r.differed = true
+	case r.value == Value{}:
 	default:
 		r.awaited = append(r.awaited, r.value)
 		if len(r.awaited) > awaitedMax {
@@ -286,6 +293,18 @@ func (a *Agreement) compare(account ledger.Pubkey, reported Value) {
 // Open or Certified.
 func (a *Agreement) Disputed() bool { return len(a.disputed) > 0 }
 
+// Doubtful tells whether a voter's report differed from this node's results, and
+// its latest cannot be compared yet: links would tell what it says now. It is how
+// a node that executes late, and wrongly, comes to know.
+func (a *Agreement) Doubtful() bool {
+	for _, r := range a.reports {
+		if r.differed {
+			return true
+		}
+	}
+	return false
+}
+
 // Own returns this node's BankHash of a block.
 func (a *Agreement) Own(block ledger.BlockRef) (ledger.Hash, bool) {
 	l, ok := a.own[block]
@@ -317,6 +336,9 @@ func (a *Agreement) Report(account ledger.Pubkey, voted ledger.Slot, value Value
 		return
 	default:
 		r.next(voted, value, signed, a.stance(r.value))
+		if a.stance(value) != Silent {
+			r.compared()
+		}
 	}
 	a.compare(account, value)
 }
@@ -361,7 +383,7 @@ func (a *Agreement) Testimonies(block ledger.BlockRef) (all []Testimony) {
 		if !ok || r.signed == nil {
 			continue
 		}
-		o, _ := a.opinion(r.value, block)
+		o, _, _ := a.opinion(r.value, block)
 		o.Stake = stakes.Items[i].Stake
 		all = append(all, Testimony{Account: account, Opinion: o, Report: r.value, Signed: r.signed})
 	}
@@ -383,8 +405,8 @@ func (a *Agreement) Judge(block ledger.BlockRef) (sums Sums, ok bool) {
 		if !ok {
 			continue
 		}
-		o, _ := a.opinion(r.value, block)
-		if o.Stance == Silent && a.stance(r.agreed) == Says && a.descends(r.agreed.Block, block) && !planted.Is(planted.LatestReport) {
+		o, _, differs := a.opinion(r.value, block)
+		if o.Stance == Silent && !differs && a.stance(r.agreed) == Says && a.descends(r.agreed.Block, block) && !planted.Is(planted.LatestReport) {
 			o = Opinion{Stance: Says, Value: mine.Hash, Late: true}
 		}
 		o.Stake = stakes.Items[i].Stake
@@ -394,26 +416,26 @@ func (a *Agreement) Judge(block ledger.BlockRef) (sums Sums, ok bool) {
 }
 
 // opinion expands a report to a block of my chain: down the links of the
-// voter, until they meet mine. It also returns the value where it ended.
+// voter, until they meet mine. It also returns the value where it ended, and
+// whether it met blocks of which this node has another value.
 //
 //	mine    ── p ── d ── b         from e' down to p; d is the oldest block
 //	theirs  └─ d' ── e'            that differs, so b Differs, whatever e' is
-func (a *Agreement) opinion(at Value, block ledger.BlockRef) (Opinion, Value) {
-	var differs ledger.BlockRef // oldest block known to differ from mine
-	found := false
+func (a *Agreement) opinion(at Value, block ledger.BlockRef) (o Opinion, end Value, differs bool) {
+	var oldest ledger.BlockRef // block known to differ from mine
 	for {
 		mine, executed := a.own[at.Block]
 		if executed && mine.Hash == at.Hash {
 			if a.descends(at.Block, block) {
-				return Opinion{Stance: Says, Value: a.own[block].Hash}, at
+				return Opinion{Stance: Says, Value: a.own[block].Hash}, at, differs
 			}
 			break
 		}
 		if at.Block == block {
-			return Opinion{Stance: Says, Value: at.Hash}, at
+			return Opinion{Stance: Says, Value: at.Hash}, at, differs
 		}
 		if executed {
-			differs, found = at.Block, true
+			oldest, differs = at.Block, true
 		}
 		next, ok := a.others[at]
 		if !ok || planted.Is(planted.LinksIgnored) {
@@ -421,10 +443,10 @@ func (a *Agreement) opinion(at Value, block ledger.BlockRef) (Opinion, Value) {
 		}
 		at = Value{next.Parent, next.ParentHash}
 	}
-	if found && a.descends(block, differs) {
-		return Opinion{Stance: Differs}, at
+	if differs && a.descends(block, oldest) {
+		return Opinion{Stance: Differs}, at, differs
 	}
-	return Opinion{}, at
+	return Opinion{}, at, differs
 }
 
 // descends tells whether b is a or, on my chain, one of its ancestors.
@@ -453,7 +475,7 @@ type Want struct {
 func (a *Agreement) Wanted(block ledger.BlockRef, all bool) []Want {
 	var wanted []Want
 	for account, r := range a.reports {
-		o, end := a.opinion(r.value, block)
+		o, end, _ := a.opinion(r.value, block)
 		_, executed := a.own[end.Block]
 		against := executed || end != r.value
 		if o.Stance == Silent && (against || all) && end.Block.Slot > max(block.Slot, a.floor) {
@@ -483,7 +505,7 @@ func (a *Agreement) Prune(certified ledger.BlockRef) {
 	}
 	if s := a.epochs.At(certified.Slot); s != nil {
 		for account, r := range a.reports {
-			if newer := a.epochs.At(r.voted); s.Of(account) == 0 && (newer == nil || newer.Of(account) == 0) {
+			if s.Of(account) == 0 && r.voted <= certified.Slot { // later it had stake in a later epoch
 				delete(a.reports, account)
 				delete(a.disputed, account)
 			}

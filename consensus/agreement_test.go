@@ -422,6 +422,7 @@ func TestReportsAwaitedAreDropped(t *testing.T) {
 		10,
 		[]*cluster.EpochStakes{stakesOf(0, "me=30 a=70"), stakesOf(1, "me=30 n=70")},
 	}))
+	a.say("a", 9, 8, "x8")
 	prev := "genesis"
 	for slot := 1; slot <= 11; slot++ {
 		v := fmt.Sprint("p", slot)
@@ -434,5 +435,95 @@ func TestReportsAwaitedAreDropped(t *testing.T) {
 	a.Executed(chainOf(12, prev, "p12")[0])
 	if got := a.sums(t, 12); got != "70 with, 0 against, 0 unnamed: certified" {
 		t.Errorf("an account of the next epoch: %s", got)
+	}
+	if !a.Disputed() {
+		t.Error("an account of the last epoch differs")
+	}
+	a.Prune(block("11"))
+	if a.Disputed() {
+		t.Error("what an account reported that has no stake any more is kept")
+	}
+}
+
+// TestReportsDoubtful: a node that executes late and wrongly knows that a report
+// differed, though the voter has gone on, until one can be compared again.
+func TestReportsDoubtful(t *testing.T) {
+	a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=70 b=30"))
+	doubtful := func(when string, want bool) {
+		t.Helper()
+		if a.Doubtful() != want {
+			t.Errorf("%s: doubtful is %v", when, !want)
+		}
+	}
+	a.say("a", 3, 2, "x2")
+	a.say("a", 4, 3, "x3")
+	for _, l := range chainOf(1, "genesis", "p1", "p2") {
+		doubtful("before "+string(rune('0'+l.Block.Slot)), false)
+		a.Executed(l)
+	}
+	doubtful("2 differs, and 3 is reported", true)
+	a.say("a", 5, 4, "x4")
+	doubtful("4 is reported", true)
+	a.Executed(chainOf(3, "p2", "p3")[0])
+	doubtful("3 differs as well", true)
+	a.Executed(chainOf(4, "p3", "x4")[0])
+	doubtful("the last one is the same", false)
+	a.say("a", 6, 4, "x4")
+	doubtful("it says so again", false)
+
+	a = NewAgreement(block("0"), value("genesis"), oneEpoch("a=70 b=30"))
+	a.Executed(chainOf(1, "genesis", "p1")[0])
+	a.say("a", 2, 1, "x1")
+	if !a.Disputed() || a.Doubtful() {
+		t.Error("the last one differs, which is a dispute")
+	}
+	a.say("a", 3, 2, "x2")
+	doubtful("it differed, and who knows", true)
+	a.say("a", 4, 3, "p3")
+	a.Executed(chainOf(2, "p1", "x2")[0])
+	doubtful("one is the same", false)
+	a.Retract(account("a"))
+	doubtful("retracted", false)
+}
+
+// TestLateAgainstLinks: an earlier report counts for nothing where links show
+// that the last one differs, nor if it was reported before one that differs.
+func TestLateAgainstLinks(t *testing.T) {
+	a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=70 b=30"))
+	for _, l := range chainOf(1, "genesis", "p1", "p2", "p3", "p4") {
+		a.Executed(l)
+	}
+	a.say("a", 5, 4, "p4")
+	a.say("a", 6, 6, "q6")
+	check := func(slot int, want string) {
+		t.Helper()
+		if got := a.sums(t, slot); got != want {
+			t.Errorf("block %d: %s, want %s", slot, got, want)
+		}
+	}
+	check(4, "70 with, 0 against, 0 unnamed: certified")
+	for _, l := range chainOf(4, "q3", "q4", "q5", "q6") {
+		a.Learn(l)
+	}
+	check(3, "0 with, 70 against, 0 unnamed: I am wrong")
+	check(4, "0 with, 70 against, 0 unnamed: I am wrong")
+	check(2, "0 with, 0 against, 0 unnamed: open")
+
+	for _, last := range []struct {
+		slot int
+		v    string
+	}{{4, "x4"}, {6, "p6"}} { // the second comes after the first
+		a := NewAgreement(block("0"), value("genesis"), oneEpoch("a=70 b=30"))
+		for _, l := range chainOf(1, "genesis", "p1", "p2", "p3", "p4") {
+			a.Executed(l)
+		}
+		a.say("a", 3, 2, "p2")
+		a.say("a", 4, 4, "x4")
+		if last.slot > 4 {
+			a.say("a", 7, last.slot, last.v)
+		}
+		if got := a.sums(t, 2); got != "0 with, 0 against, 0 unnamed: open" {
+			t.Errorf("block 2, and the last report is of %d: %s", last.slot, got)
+		}
 	}
 }

@@ -318,10 +318,10 @@ func (n *Node) watchEpoch() {
 	}
 }
 
-// askLinks asks voters that are against this node for the links of their
-// BankHashes, to find out from which block on.
+// askLinks asks voters that are against this node, or were, for the links of
+// their BankHashes, to find out from which block on.
 func (n *Node) askLinks() {
-	if n.unsure == nil || n.stopped() || !n.agreement.Disputed() {
+	if n.unsure == nil || n.stopped() || !n.agreement.Disputed() && !n.agreement.Doubtful() {
 		return
 	}
 	wanted := n.wantedLinks()
@@ -341,9 +341,10 @@ func (n *Node) askLinks() {
 
 // wantedLinks returns the links that would tell more about the oldest block
 // that is not certified: those of voters known to be against this node, and if
-// that block is old, of all who have executed others than this node.
+// that block is old, or voters were against it, of all who have executed others
+// than this node.
 func (n *Node) wantedLinks() []consensus.Want {
-	return n.agreement.Wanted(n.unsure.BlockRef, n.slot() > n.unsure.Slot+overdueSlots)
+	return n.agreement.Wanted(n.unsure.BlockRef, n.slot() > n.unsure.Slot+overdueSlots || n.agreement.Doubtful())
 }
 
 // onLinksRequest answers with own links, if the value is the own one.

@@ -386,6 +386,27 @@ func TestCertifiesWhileBehind(t *testing.T) {
 	}
 }
 
+// TestGoesBackWhileBehind: a node that is wrong once, and executes later than the
+// others report, finds out all the same.
+func TestGoesBackWhileBehind(t *testing.T) {
+	c := newTestCluster(t, 4, withStakes(330, 330, 330, 10)) // it hardly leads
+	c.run(3 * time.Second)
+	n := c.nodes[3]
+	n.busy = 2 * time.Second
+	c.run(4 * time.Second)
+	n.busy = 390 * time.Millisecond
+	c.run(2 * time.Second)
+	c.lie(1, 1, 3)
+	n.wrong.from = n.view.Ref().Slot + 2
+	c.run(12 * time.Second)
+	if others := c.nodes[0].view.Ref().Slot; n.view.Ref().Slot+4 > others {
+		t.Fatalf("node 3 has executed slot %d, the others %d: it is not behind", n.view.Ref().Slot, others)
+	}
+	if back := reported[WentBack](n); len(back) != 1 || n.health != Healthy || n.certified.Slot <= n.wrong.from {
+		t.Errorf("wrong in slot %d: %v, went back %+v, certified %d", n.wrong.from, n.health, back, n.certified.Slot)
+	}
+}
+
 // TestNoFalseHalt: lag, forks, lost and replayed votes are no reason to halt,
 // nor to go back.
 func TestNoFalseHalt(t *testing.T) {

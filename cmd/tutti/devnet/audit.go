@@ -214,7 +214,7 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 	if a.since != 0 && !a.stuck {
 		gap, dead := time.Duration(at-a.since), a.led(a.since, at)
 		if gap > a.longest {
-			a.longest, a.dead = gap, dead
+			a.longest, a.dead = gap, min(gap, dead)
 		}
 		if allowed := max(gapMax, dead+gapSlack); gap > allowed {
 			a.slow = append(a.slow, fmt.Sprintf("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed)))

@@ -16,8 +16,9 @@ const (
 	lagNormal  = time.Minute
 	lagDelayed = time.Minute
 	// lagBehind is how late all executors are in the phase that compares
-	// confirmations.
-	lagBehind = 2 * time.Second
+	// confirmations. It is no multiple of a slot: else all executors of the
+	// machine would begin at the very moment at which blocks end and votes are due.
+	lagBehind = 2100 * time.Millisecond
 	// lagOver is how much more load is offered than slow executors can do, in
 	// percent.
 	lagOver = 125
@@ -25,9 +26,10 @@ const (
 	lagSettle = 30 * time.Second
 	// lagSlack is how many blocks Λ may be above lag_zero (PROTOCOL section 9).
 	lagSlack = 8
-	// voteSlack is how much longer votes may be apart at the 99th percentile,
-	// in percent, and memoryMax how fast memory may grow, in MiB a minute.
-	voteSlack = 10
+	// paceSlack is how much longer votes may be apart, and blocks may take until
+	// they are confirmed, at the 99th percentile, in percent, and memoryMax how
+	// fast memory may grow, in MiB a minute.
+	paceSlack = 10
 	memoryMax = 8
 )
 
@@ -236,14 +238,14 @@ func (r *run) concludeLag() {
 	if len(l.phases) < 3 {
 		return // it was stopped
 	}
-	r.display.say("%-8s %15s %23s %8s %7s %9s %14s", "", "ms between votes", "ms recorded → confirmed", "blocks", "", "most not", "MiB of a node,")
-	r.display.say("%-8s %15s %23s %8s %7s %9s %14s", "Phase", "p50, p99", "p50, p99", "a minute", "most Λ", "executed", "and a minute")
+	r.display.say("%-9s %15s %23s %8s %7s %9s %14s", "", "ms between votes", "ms recorded → confirmed", "blocks", "", "most not", "MiB of a node,")
+	r.display.say("%-9s %15s %23s %8s %7s %9s %14s", "Phase", "p50, p99", "p50, p99", "a minute", "most Λ", "executed", "and a minute")
 	for _, p := range l.phases {
 		mib := 0.0
 		if len(p.memory) > 0 {
 			mib = p.memory[len(p.memory)-1].mib
 		}
-		r.display.say("%-8s %9d %6d %16d %6d %8.0f %7d %9d %7.0f %+6.1f", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
+		r.display.say("%-9s %9d %6d %16d %6d %8.0f %7d %9d %7.0f %+6.1f", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
 			p.confirm.Quantile(50), p.confirm.Quantile(99), float64(p.confirmed)/time.Duration(p.end-p.begin).Minutes(), p.lag, p.backlog, mib, slope(p.memory))
 	}
 	zero, full := int(r.folder.genesis.Params.LagZero), int(r.folder.genesis.Params.LagFull)
@@ -258,8 +260,11 @@ func (r *run) concludeLag() {
 		a.slow = append(a.slow, fmt.Sprintf("slow executors lag by %d blocks alone: the machine or the load is too small to tell anything", slow.lag))
 	}
 	for _, p := range l.phases[1:] {
-		if was, is := normal.votes.Quantile(99), p.votes.Quantile(99); 100*is > (100+voteSlack)*was {
+		if was, is := normal.votes.Quantile(99), p.votes.Quantile(99); 100*is > (100+paceSlack)*was {
 			a.slow = append(a.slow, fmt.Sprintf("votes are %d ms apart at the 99th percentile while executors are %s, and %d ms before", is, p.name, was))
+		}
+		if was, is := normal.confirm.Quantile(99), p.confirm.Quantile(99); 100*is > (100+paceSlack)*was {
+			a.slow = append(a.slow, fmt.Sprintf("transactions are confirmed %d ms after they are recorded, at the 99th percentile, while executors are %s, and %d ms before", is, p.name, was))
 		}
 	}
 	if growth := slope(slow.memory); growth > memoryMax {

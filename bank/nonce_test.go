@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"slices"
 	"testing"
 
 	"tutti/bank/program"
@@ -72,6 +73,22 @@ func TestDurableTransactionThatFails(t *testing.T) {
 	w.expectError(r, 0, ledger.TransactionError{Kind: ledger.ProgramAccountNotFound})
 	if got := w.nonce().Value; got != next {
 		t.Error("the advance is not kept when loading fails")
+	}
+}
+
+// TestAdvanceOfFailedIsNotShared: views of earlier blocks, and other forks, see
+// the nonce as it was, and the block says that it wrote it.
+func TestAdvanceOfFailedIsNotShared(t *testing.T) {
+	w := nonceWorld(t)
+	before, _ := w.bank.View(w.tip)
+	r := w.run(w.durable(ledger.Hash{7}, user(0), user(1), transferCall(user(0), user(2), 100*sol)))
+	w.expect(r, Failed)
+	a, _ := before.Account(nonceKey)
+	if n, _ := program.ParseNonce(a.Data); n.Value != (ledger.Hash{7}) {
+		t.Error("the block before has the nonce advanced")
+	}
+	if !slices.ContainsFunc(r.Written, func(d AccountDelta) bool { return d.Key == nonceKey }) {
+		t.Error("the nonce is not among what the block wrote")
 	}
 }
 

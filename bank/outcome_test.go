@@ -291,3 +291,19 @@ func TestNewAccountMustBeRentExempt(t *testing.T) {
 	w.expect(r, Failed, OK)
 	w.expectError(r, 0, ledger.TransactionError{Kind: ledger.InsufficientFundsForRent, Index: 1})
 }
+
+// TestReadersBeforeAWriter: a transaction that only reads an account, and has to
+// wait for another reason, reads it as it is before one behind it writes it.
+func TestReadersBeforeAWriter(t *testing.T) {
+	for _, workers := range []int{1, 2, 4} {
+		w := newWorld(t, workers)
+		absent := testKey("program", 0)
+		r := w.run(
+			w.transaction(user(0), transferCall(user(0), user(2), 1)),
+			w.transaction(user(0), ledger.Call{Program: absent}), // waits for its payer
+			w.transaction(user(1), transferCall(user(1), absent, sol)),
+		)
+		w.expect(r, OK, Failed, OK)
+		w.expectError(r, 1, ledger.TransactionError{Kind: ledger.ProgramAccountNotFound})
+	}
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"math/rand/v2"
 	"slices"
@@ -116,11 +117,15 @@ func TestRestart(t *testing.T) {
 		}
 		c.run(300 * time.Millisecond)
 		last, _ := c.nodes[2].tower.Last()
+		begunSlot, begunUser := c.nodes[2].begunSlot, c.nodes[2].begunUser
 		c.nodes[2].down = true
 		c.run(4 * time.Second)
 		c.restart(2)
 		if before > 20*time.Second && c.nodes[2].forks.Root().Slot == 0 {
 			t.Errorf("after %v the node starts from genesis again", before)
+		}
+		if n := c.nodes[2]; begunUser == 0 || n.begunSlot != begunSlot || n.begunUser != begunUser {
+			t.Errorf("begun were slot %d and UserBlockSlot %d; after the restart %d and %d", begunSlot, begunUser, n.begunSlot, n.begunUser)
 		}
 		if again, _ := c.nodes[2].tower.Last(); again != last {
 			t.Errorf("last vote was %v, after the restart it is %v", last, again)
@@ -143,6 +148,26 @@ func TestRestart(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestStateSurvives: a node that comes back has all of the root's state,
+// UserBlocks named before it included, since those may not be named again.
+func TestStateSurvives(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	c.run(3 * time.Second)
+	c.push(0, 1, Submitted{Tx: c.transfer(testKey("faucet", 0), pub(testKey("payee", 0)), 1, c.nodes[0].newest.LastPoH)})
+	c.run(25 * time.Second)
+	stored, err := ParseRootState(c.nodes[2].disk.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(stored.History, func(p PastBlock) bool { return len(p.Named) > 0 }) {
+		t.Fatal("no block of the state names anything")
+	}
+	c.restart(2)
+	if got := c.nodes[2].rootState().Append(nil); !bytes.Equal(got, c.nodes[2].disk.state) {
+		t.Errorf("root %v has another state than was stored", c.nodes[2].forks.Root().BlockRef)
 	}
 }
 

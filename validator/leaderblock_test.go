@@ -534,18 +534,20 @@ func TestProgressIsImmutable(t *testing.T) {
 	trunk := w.draft(2, parent)
 	trunk.votes(vote(0)).names(userRef(3, 0)).ticks(1).flush(false)
 	trunk.votes(vote(1)).names(userRef(3, 1)).ticks(1).flush(false)
+	// With three entries a slice has room for a fourth.
+	trunk.ticks(30).names(userRef(4, 0)).ticks(1).flush(false)
 	// Each branch is a batch of two sets, so that the open one is shared, too.
 	branch := func(voter int, lane ledger.Lane) *draft {
 		d := trunk.clone()
 		d.sets = nil
-		d.votes(vote(voter)).names(userRef(3, lane)).ticks(1).flush(false)
-		return d.ticks(61).flush(true)
+		d.votes(vote(voter)).names(userRef(4, lane)).ticks(1).flush(false)
+		return d.ticks(30).flush(true)
 	}
 	begun := next(validator.Begin(w.rules, 2, parent), trunk.sets...)
 	a, b := branch(2, 2), branch(3, 3)
 	pa := next(begun, a.sets[0])
 	pb := next(begun, b.sets[0])
-	if len(begun.Votes()) != 2 || len(begun.Roots()) != 2 {
+	if len(begun.Votes()) != 2 || len(begun.Roots()) != 3 {
 		t.Fatalf("what both began with has %d votes and %d sets", len(begun.Votes()), len(begun.Roots()))
 	}
 	for _, c := range []struct {
@@ -555,7 +557,7 @@ func TestProgressIsImmutable(t *testing.T) {
 		voter int
 		lane  ledger.Lane
 	}{{"first", pa, a, 2, 2}, {"second", pb, b, 3, 3}} {
-		if len(c.p.Fresh) != 1 || c.p.Fresh[0].Ref != userRef(3, c.lane) || len(c.p.FreshVotes) != 1 || c.p.Verified != 3 {
+		if len(c.p.Fresh) != 1 || c.p.Fresh[0].Ref != userRef(4, c.lane) || len(c.p.FreshVotes) != 1 || c.p.Verified != 3 {
 			t.Errorf("%s: fresh %v", c.name, c.p.Fresh)
 		}
 		p := next(c.p, c.d.sets[1:]...)
@@ -563,7 +565,7 @@ func TestProgressIsImmutable(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if len(block.Named) != 3 || block.Named[2].Ref != userRef(3, c.lane) || block.Named[1].Ref != userRef(3, 1) {
+		if len(block.Named) != 4 || block.Named[3].Ref != userRef(4, c.lane) || block.Named[1].Ref != userRef(3, 1) {
 			t.Errorf("%s: named %v", c.name, block.Named)
 		}
 		votes := p.Votes()

@@ -282,6 +282,7 @@ func TestUserBlockRules(t *testing.T) {
 		{"4: another proposer's chain", func(d *userDraft) { d.end(); d.check.Proposer[0]++ }, errs{validator.ErrUserPoH, poh.ErrInvalidEntryHash}},
 		{"4: another anchor's chain", func(d *userDraft) { d.end().tamper(0, func(s *shred.Set) { s.Chained[0]++ }) }, errs{validator.ErrUserPoH, poh.ErrInvalidEntryHash}},
 		{"4: a wrong hash", func(d *userDraft) { d.ticks(3); d.entries[2].Hash[0]++; d.end() }, errs{validator.ErrUserPoH, poh.ErrInvalidEntryHash}},
+		{"4: a wrong hash of the last tick", func(d *userDraft) { d.ticks(32); d.entries[31].Hash[0]++; d.end() }, errs{validator.ErrUserPoH, poh.ErrInvalidEntryHash}},
 		{"4: other transactions than were mixed in", func(d *userDraft) { d.entry(a); d.entries[0].Transactions = []ledger.Transaction{b}; d.end() }, errs{validator.ErrUserPoH, poh.ErrInvalidEntryHash}},
 		{"4: a tick of 99 hashes", func(d *userDraft) { d.ticks(3); d.entries[2].NumHashes--; d.end() }, errs{validator.ErrUserPoH, poh.ErrInvalidTickHashCount}},
 		{"4: a tick of 2⁶⁴−1 hashes", func(d *userDraft) { d.ticks(3); d.entries[2].NumHashes = 1<<64 - 1; d.end() }, errs{validator.ErrUserPoH, poh.ErrInvalidTickHashCount}},

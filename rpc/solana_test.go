@@ -48,19 +48,17 @@ func TestSolanaGo(t *testing.T) {
 	}
 	defer sockets.Close()
 
-	slots, err := sockets.SlotSubscribe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	from, to := solana.PrivateKey(keyOf(alice)), solana.PublicKey(pubkeyOf(bob))
 	airdrop, err := client.RequestAirdrop(ctx, from.PublicKey(), 5*solana.LAMPORTS_PER_SOL, solanarpc.CommitmentConfirmed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := slots.Recv(ctx); err != nil || got.Slot != 1 || got.Parent != 0 {
-		t.Errorf("slot %v, %v", got, err)
+	slots, err := sockets.SlotSubscribe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	slots.Unsubscribe()
+	// The client does not wait for the answer to a subscription; the
+	// notification of this one comes after the answer to that of the slots.
 	if done, err := confirm.WaitForConfirmation(ctx, sockets, airdrop, nil); !done || err != nil {
 		t.Fatalf("airdrop: %v %v", done, err)
 	}
@@ -92,6 +90,10 @@ func TestSolanaGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got, err := slots.Recv(ctx); err != nil || got.Slot != 2 || got.Parent != 1 {
+		t.Errorf("slot %v, %v", got, err)
+	}
+	slots.Unsubscribe()
 	balance, err := client.GetBalance(ctx, to, solanarpc.CommitmentFinalized)
 	if err != nil || balance.Value != 2*solana.LAMPORTS_PER_SOL {
 		t.Errorf("balance %v, %v", balance, err)

@@ -214,7 +214,7 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 	if a.since != 0 && !a.stuck {
 		gap, dead := time.Duration(at-a.since), a.led(a.since, at)
 		if gap > a.longest {
-			a.longest, a.dead = gap, min(gap, dead)
+			a.longest, a.dead = gap, dead
 		}
 		if allowed := max(gapMax, dead+gapSlack); gap > allowed {
 			a.slow = append(a.slow, fmt.Sprintf("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed)))
@@ -226,12 +226,12 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 
 // led returns how long, between two times, nodes lead that are down.
 func (a *audit) led(from, to int64) (dead time.Duration) {
-	slot := ledger.TicksPerSlot * a.genesis.Params.TickDuration
+	params := &a.genesis.Params
 	for s := a.slotAt(from); s <= a.slotAt(to); s++ {
 		leader, ok := a.schedule.Leader(s)
 		i := slices.IndexFunc(a.genesis.Validators, func(v cluster.Validator) bool { return v.Identity == leader })
 		if ok && i >= 0 && a.down[i] {
-			dead += slot
+			dead += time.Duration(min(to, params.SlotTime(a.genesis.T0, s+1)) - max(from, params.SlotTime(a.genesis.T0, s)))
 		}
 	}
 	return dead

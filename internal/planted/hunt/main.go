@@ -48,7 +48,7 @@ func main() {
 		jobs  = flag.Int("jobs", runtime.NumCPU(), "bugs that are planted at once, each in processes of its own")
 	)
 	flag.Parse()
-	if err := run(os.Stdout, *only, strings.Split(*seeds, ","), max(*jobs, 1)); err != nil {
+	if err := run(os.Stdout, *only, strings.Split(*seeds, ","), *jobs); err != nil {
 		fmt.Fprintln(os.Stderr, "hunt:", err)
 		os.Exit(1)
 	}
@@ -72,6 +72,9 @@ func (f *finding) failed() bool { return f.what != "–" }
 func (f *finding) found() bool { return f.failed() && !f.unclear }
 
 func run(out io.Writer, only string, seeds []string, jobs int) error {
+	if jobs < 1 {
+		return fmt.Errorf("-jobs %d: use 1 or more", jobs)
+	}
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err

@@ -9,10 +9,10 @@ import (
 	"tutti/ledger"
 )
 
-// ThresholdDepth is how many newer votes stand above the one that two thirds
+// thresholdDepth is how many newer votes stand above the one that two thirds
 // of the stake must have confirmed before this node votes on (FORMATS
 // section 8).
-const ThresholdDepth = 8
+const thresholdDepth = 8
 
 // The switch threshold, 38 %: the stake that must be locked out of the last
 // vote's fork before this node leaves it (FORMATS section 8).
@@ -34,7 +34,7 @@ const (
 	Locked
 	// OffRoot: the block does not descend from the tower's root.
 	OffRoot
-	// BelowThreshold: too little stake stands behind the vote at ThresholdDepth.
+	// BelowThreshold: too little stake stands behind the vote at thresholdDepth.
 	BelowThreshold
 	// NoSwitch: too little stake is locked out of the last vote's fork.
 	NoSwitch
@@ -240,15 +240,15 @@ func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {
 }
 
 // threshold checks that enough stake has voted for the block at
-// ThresholdDepth of the tower, or for descendants of it. Only votes counted
+// thresholdDepth of the tower, or for descendants of it. Only votes counted
 // up to the block are taken, of each voter the newest that would not have
 // expired in the block's slot.
 func (t *Tower) threshold(block ledger.BlockRef, b *Ballots) Decision {
 	next, _, _ := push(t.votes, block)
-	if len(next) <= ThresholdDepth {
+	if len(next) <= thresholdDepth {
 		return Decision{}
 	}
-	deep := next[len(next)-1-ThresholdDepth]
+	deep := next[len(next)-1-thresholdDepth]
 	if slices.Contains(t.votes, deep) {
 		// The vote adds nothing to this lockout, but may have popped
 		// votes off which the stake had followed.

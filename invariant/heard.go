@@ -9,12 +9,6 @@ import (
 	"tutti/ledger"
 )
 
-// Bounds of a tower (FORMATS section 8).
-const (
-	towerMax       = 31 // votes; the oldest becomes the root with the next one
-	thresholdDepth = 8
-)
-
 // Heard holds votes as others than their senders show them: in the blocks of
 // a ledger, or on the streams of nodes. They come late, again, in any order,
 // and some not at all; but each of them shows a tower, which speaks for the

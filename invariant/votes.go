@@ -9,8 +9,16 @@ import (
 	"tutti/ledger"
 )
 
-// The switch threshold, FORMATS section 8: 38 %.
+// The numbers of FORMATS section 8, once more: a wrong one in package consensus
+// must not be wrong here, too.
 const (
+	// towerMax is how many votes a tower holds; the oldest becomes the root with
+	// the next one.
+	towerMax = 31
+	// thresholdDepth is how many votes stand above the one that more than two
+	// thirds of the stake must have followed.
+	thresholdDepth = 8
+	// The switch threshold is 38 %.
 	switchNum = 38
 	switchDen = 100
 )
@@ -147,7 +155,7 @@ func (x *Voter) push(b *Block) error {
 	for n := len(x.tower); n > 0 && x.tower[n-1].until() < b.Ref.Slot; n-- {
 		x.tower = x.tower[:n-1]
 	}
-	if len(x.tower) == consensus.LockoutsMax {
+	if len(x.tower) == towerMax {
 		x.root = x.tower[0].block
 		x.tower = slices.Delete(x.tower, 0, 1)
 	}
@@ -236,10 +244,10 @@ func (v *Votes) mayLeave(x *Voter, last, b *Block) error {
 // at the threshold's depth, unless the tower had it as deep before. All votes
 // ever sent are more than any fork has counted.
 func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
-	if len(x.tower) <= consensus.ThresholdDepth {
+	if len(x.tower) <= thresholdDepth {
 		return nil
 	}
-	deep := x.tower[len(x.tower)-1-consensus.ThresholdDepth]
+	deep := x.tower[len(x.tower)-1-thresholdDepth]
 	if slices.Contains(before, deep) {
 		return nil
 	}
@@ -262,7 +270,7 @@ func (v *Votes) standBehind(deep *Block, vote ledger.BlockRef) error {
 	}
 	if !stakes.exceeded(behind, 2, 3) {
 		return fmt.Errorf("vote for %v is %d votes above that for %v, with %d of %d lamports behind it",
-			vote, consensus.ThresholdDepth, deep.Ref, behind, stakes.TotalStake())
+			vote, thresholdDepth, deep.Ref, behind, stakes.TotalStake())
 	}
 	return nil
 }
@@ -494,7 +502,7 @@ func (x *Voter) conflicts(b *Block, now ledger.Slot) bool {
 // many votes as one can. After votes have expired others must come for them
 // first.
 func (v *Votes) Full(account ledger.Pubkey) bool {
-	return len(v.voter(account).tower) == consensus.LockoutsMax
+	return len(v.voter(account).tower) == towerMax
 }
 
 // Prune forgets votes for blocks that lie below a slot and lock nobody any

@@ -54,16 +54,23 @@ fuzz: ## run every fuzz target for $FUZZTIME
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
-# Targets whose executions are Decode's of internal/testkit: 16 inputs each.
+# An input of FUZZ_DECODERS is read 16 times, changed a little: their body is Decode of
+# internal/testkit. One of FUZZ_BLOCKS is a block, one of FUZZ_ASSEMBLY a script of many steps.
 FUZZ_EXECS ?= 10000000
 FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError ledger:FuzzReport \
 	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState node:FuzzHalt repair:FuzzRequest repair:FuzzResponse \
-	cluster:FuzzParseGossip cluster:FuzzParseContact live/store:FuzzParse
-fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine
-	@mkdir -p bin; for t in $(FUZZ_DECODERS); do \
-	  $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $$(($(FUZZ_EXECS) / 16))x -fuzzminimizetime 10x -parallel 2 ./$${t%:*} > bin/fuzz.log 2>&1 \
-	    || { cat bin/fuzz.log; exit 1; }; \
-	  echo "$$t: $(FUZZ_EXECS) executions, no crasher; inputs: $$(grep execs: bin/fuzz.log | tail -1)"; done
+	cluster:FuzzParseGossip cluster:FuzzParseContact cluster:FuzzParseRestart live/store:FuzzParse
+FUZZ_BLOCKS = validator:FuzzUserBlock validator:FuzzProgress
+FUZZ_ASSEMBLY = shred:FuzzAssemble turbine:FuzzCollectorModel
+define FUZZ
+mkdir -p bin; fuzz() { \
+  $(GO) test -run '^$$' -fuzz "^$${1#*:}\$$" -fuzztime "$$2"x -fuzzminimizetime 10x -parallel 2 "./$${1%:*}" > bin/fuzz.log 2>&1 || { cat bin/fuzz.log; exit 1; }; \
+  echo "$$1: no crasher; inputs: $$(grep -o 'execs: [0-9]*' bin/fuzz.log | tail -1 | cut -c8-)$$3"; }
+endef
+fuzz-consensus: ## run each decoder of consensus $FUZZ_EXECS times under the fuzzing engine, and the assembly of sets
+	@$(FUZZ); for t in $(FUZZ_DECODERS); do fuzz $$t $$(($(FUZZ_EXECS) / 16)) ", each read 16 times"; done; \
+	for t in $(FUZZ_BLOCKS); do fuzz $$t $(FUZZ_EXECS); done; \
+	for t in $(FUZZ_ASSEMBLY); do fuzz $$t $$(($(FUZZ_EXECS) / 100)); done
 
 sim: build ## run 100 seeds of 10 validators and 200 slots with faults
 	bin/tutti sim --seeds 0..99 --faults --validators 10 --slots 200 --jobs 2

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tutti/cluster"
+	"tutti/internal/testkit"
 	"tutti/ledger"
 	"tutti/shred"
 	"tutti/validator"
@@ -58,6 +59,9 @@ func FuzzProgress(f *testing.F) {
 		if !bytes.Equal(batch, before) || len(begun.Votes()) != 1 || len(begun.Roots()) != 1 {
 			t.Fatal("the check changed its input")
 		}
+		if testkit.Drawn(batch) {
+			testkit.Allocates(t, batch, func(b []byte) { _, _ = finish(set(b, true)) })
+		}
 		if err != nil {
 			return
 		}
@@ -105,6 +109,9 @@ func FuzzUserBlock(f *testing.F) {
 		block, err := d.check.Check()
 		if !bytes.Equal(payload, before) {
 			t.Fatal("the check changed its input")
+		}
+		if testkit.Drawn(payload) {
+			testkit.Allocates(t, payload, func([]byte) { _, _ = d.check.Check() })
 		}
 		if err != nil {
 			return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -104,5 +105,9 @@ func runDevnet(c *cobra.Command, o *devnet.Options, params *paramFlags) error {
 				strings.Join(names, ", "), o.Ledger)
 		}
 	}
-	return setupIsUsage(devnet.Run(c.Context(), *o, c.OutOrStdout()))
+	err = devnet.Run(c.Context(), *o, c.OutOrStdout())
+	if errors.Is(err, devnet.ErrNoNetwork) {
+		return &exitError{exitNoNetwork, err}
+	}
+	return setupIsUsage(err)
 }

@@ -98,6 +98,7 @@ func markRunning(c *cobra.Command, running *bool) {
 const (
 	exitUsage       = 2
 	exitHalted      = 3
+	exitNoNetwork   = 4
 	exitInterrupted = 130
 )
 

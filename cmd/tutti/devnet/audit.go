@@ -69,6 +69,8 @@ type audit struct {
 	// longest is the longest time without a new block, and dead what of it were
 	// slots of leaders that were down.
 	longest, dead time.Duration
+	// gaps counts the times without one that were longer than gapMax.
+	gaps int
 
 	// violations are of what must hold on any machine; slow says when the
 	// cluster did too little in its time, unchecked what could not be checked.
@@ -215,6 +217,9 @@ func (a *audit) confirm(node int, b ledger.BlockRef, at int64) {
 		gap, dead := time.Duration(at-a.since), a.led(a.since, at)
 		if gap > a.longest {
 			a.longest, a.dead = gap, dead
+		}
+		if gap > gapMax {
+			a.gaps++
 		}
 		if allowed := max(gapMax, dead+gapSlack); gap > allowed {
 			a.slow = append(a.slow, fmt.Sprintf("no block is confirmed for %v before %v; at most %v are in order", round(gap), b, round(allowed)))

@@ -133,8 +133,12 @@ func (o *Options) check() error {
 	return nil
 }
 
+// ErrNoNetwork says that this machine does not give validators a network of
+// their own: as a rule that takes root.
+var ErrNoNetwork = errors.New("validators cannot have a network of their own")
+
 // Run runs a devnet until the duration is over or ctx is done, which is no
-// error. A *setup.Error says that it cannot start as asked.
+// error. A *setup.Error, or ErrNoNetwork, says that it cannot start as asked.
 func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
@@ -142,7 +146,7 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	var n *network
 	if o.network() {
 		if n, err = newNetwork(o.Validators, o.Links); err != nil {
-			return setup.Errorf("validators cannot have a network of their own: %w", err)
+			return fmt.Errorf("%w: %w", ErrNoNetwork, err)
 		}
 		defer func() { err = errors.Join(err, n.close()) }()
 	}
@@ -245,7 +249,10 @@ func (r *run) run(ctx context.Context) (err error) {
 		}
 		r.verifyLedgers(ctx)
 		r.finishAudit(ctx)
-		r.ended = append(r.ended, r.verdict())
+		if err := r.verdict(); err != nil {
+			// What the checks found is no matter of the setup, whatever else is.
+			r.ended = []error{errors.New(errors.Join(append(r.ended, err)...).Error())}
+		}
 	}
 	r.display.say("")
 	summary.print(r.display.out)

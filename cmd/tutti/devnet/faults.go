@@ -145,7 +145,7 @@ func (r *run) faulty(ctx context.Context) error {
 	if slots > 0 {
 		r.display.say("Slots confirmed while one node is down: %d of %d", confirmed, slots)
 	}
-	r.display.say("Longest time without a confirmed block: %v, of which %v are slots of leaders that were down", round(a.longest), round(a.dead))
+	r.display.say("Longest time without a confirmed block: %v, of which %v are slots of leaders that were down; %d are longer than %v", round(a.longest), round(a.dead), a.gaps, gapMax)
 	r.display.say("Checked: %d confirmed blocks, %d votes, %d BankHashes; events lost: %d", len(a.chain), a.heard.Count(), len(a.hashes), a.lost)
 	return nil
 }

@@ -22,15 +22,15 @@ const (
 	// lagOver is how much more load is offered than slow executors can do, in
 	// percent.
 	lagOver = 125
-	// lagSettle is how long after its begin a phase's memory counts.
+	// lagSettle is how long after its begin the memory of the slow phase counts.
 	lagSettle = 30 * time.Second
 	// lagSlack is how many blocks Λ may be above lag_zero (PROTOCOL section 9).
 	lagSlack = 8
 	// paceSlack is how much longer votes may be apart, and blocks may take until
-	// they are confirmed, at the 99th percentile, in percent, and memoryMax how
-	// fast memory may grow, in MiB a minute.
+	// they are confirmed, at the 99th percentile, and memoryMax by how much the
+	// live heap of a validator may grow while executors are slow, in percent.
 	paceSlack = 10
-	memoryMax = 8
+	memoryMax = 5
 )
 
 // lagPhase is what was measured in one phase.
@@ -42,7 +42,6 @@ type lagPhase struct {
 	confirmed  int            // blocks
 	lag        int            // the highest Λ
 	backlog    int            // the most blocks of it that name UserBlocks
-	memory     []sample       // of a node on average
 }
 
 // lagRun watches what slow executors do to a devnet.
@@ -56,9 +55,6 @@ type lagRun struct {
 	busy     []ledger.Slot
 	executed []ledger.Slot
 }
-
-// sample is a validator's own memory, in MiB, at a time in minutes.
-type sample struct{ at, mib float64 }
 
 func newLagRun(nodes int) *lagRun {
 	return &lagRun{voted: make([]int64, nodes), heads: make([]*load.Event, nodes), executed: make([]ledger.Slot, nodes)}
@@ -105,12 +101,35 @@ func (l *lagRun) backlog() int {
 	return len(l.busy)
 }
 
+// over ends the running phase. The time for which a node has been silent is the
+// least that its next vote takes; it says something from the median on.
+func (l *lagRun) over() {
+	if l.now == nil {
+		return
+	}
+	var median time.Duration
+	if l.now.votes.Count() > 0 {
+		median = time.Duration(l.now.votes.Quantile(50)) * time.Millisecond
+	}
+	for _, last := range l.voted {
+		if silent := time.Duration(l.now.end - max(last, l.now.begin)); silent >= median {
+			l.now.votes.Add(silent)
+		}
+	}
+	l.now = nil
+}
+
 // conclude takes in what became of a transaction.
 func (l *lagRun) conclude(f *load.Fate) {
 	for _, p := range l.phases {
-		if p.begin <= f.At && f.At < p.end && f.Recorded != 0 && f.Confirmed != 0 {
-			p.confirm.Add(time.Duration(f.Confirmed - f.Recorded))
+		if p.begin > f.At || f.At >= p.end || f.Recorded == 0 {
+			continue
 		}
+		took := load.LatencyMax // it never was
+		if f.Confirmed != 0 {
+			took = time.Duration(f.Confirmed - f.Recorded)
+		}
+		p.confirm.Add(took)
 	}
 }
 
@@ -185,49 +204,11 @@ func (r *run) lagPhase(ctx context.Context, name string, s Slowness, long time.D
 	l.phases, l.now = append(l.phases, p), p
 	clear(l.voted)
 	r.mu.Unlock()
-	for start := time.Now(); time.Since(start) < long; {
-		if !load.Sleep(ctx, time.Second) {
-			break
-		}
-		if time.Since(start) > min(lagSettle, long/2) {
-			p.memory = append(p.memory, sample{time.Since(start).Minutes(), r.own()})
-		}
-	}
+	load.Sleep(ctx, long)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.now = nil
+	l.over()
 	return nil
-}
-
-// own returns the validators' own memory, in MiB each.
-func (r *run) own() (mib float64) {
-	for _, v := range r.nodes {
-		_, _, own := v.usage()
-		mib += float64(own) / (1 << 20)
-	}
-	return mib / float64(len(r.nodes))
-}
-
-// slope returns by how much samples grow, in MiB a minute: the line through
-// them with the least squares.
-func slope(samples []sample) float64 {
-	var n, x, y float64
-	for _, s := range samples {
-		n, x, y = n+1, x+s.at, y+s.mib
-	}
-	if n == 0 {
-		return 0
-	}
-	x, y = x/n, y/n
-	var xx, xy float64
-	for _, s := range samples {
-		xx += (s.at - x) * (s.at - x)
-		xy += (s.at - x) * (s.mib - y)
-	}
-	if xx == 0 {
-		return 0
-	}
-	return xy / xx
 }
 
 // concludeLag says what was measured, and holds it against the bounds.
@@ -238,15 +219,11 @@ func (r *run) concludeLag() {
 	if len(l.phases) < 3 {
 		return // it was stopped
 	}
-	r.display.say("%-9s %15s %23s %8s %7s %9s %14s", "", "ms between votes", "ms recorded → confirmed", "blocks", "", "most not", "MiB of a node,")
-	r.display.say("%-9s %15s %23s %8s %7s %9s %14s", "Phase", "p50, p99", "p50, p99", "a minute", "most Λ", "executed", "and a minute")
+	r.display.say("%-9s %15s %23s %8s %7s %9s", "", "ms between votes", "ms recorded → confirmed", "blocks", "", "most not")
+	r.display.say("%-9s %15s %23s %8s %7s %9s", "Phase", "p50, p99", "p50, p99", "a minute", "most Λ", "executed")
 	for _, p := range l.phases {
-		mib := 0.0
-		if len(p.memory) > 0 {
-			mib = p.memory[len(p.memory)-1].mib
-		}
-		r.display.say("%-9s %9d %6d %16d %6d %8.0f %7d %9d %7.0f %+6.1f", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
-			p.confirm.Quantile(50), p.confirm.Quantile(99), float64(p.confirmed)/time.Duration(p.end-p.begin).Minutes(), p.lag, p.backlog, mib, slope(p.memory))
+		r.display.say("%-9s %9d %6d %16d %6d %8.0f %7d %9d", p.name, p.votes.Quantile(50), p.votes.Quantile(99),
+			p.confirm.Quantile(50), p.confirm.Quantile(99), float64(p.confirmed)/time.Duration(p.end-p.begin).Minutes(), p.lag, p.backlog)
 	}
 	zero, full := int(r.folder.genesis.Params.LagZero), int(r.folder.genesis.Params.LagFull)
 	normal, slow := l.phases[0], l.phases[2]
@@ -267,7 +244,14 @@ func (r *run) concludeLag() {
 			a.slow = append(a.slow, fmt.Sprintf("transactions are confirmed %d ms after they are recorded, at the 99th percentile, while executors are %s, and %d ms before", is, p.name, was))
 		}
 	}
-	if growth := slope(slow.memory); growth > memoryMax {
-		a.slow = append(a.slow, fmt.Sprintf("memory of a node grows by %.1f MiB a minute", growth))
+	g, ok := r.heap.growth(time.Unix(0, slow.begin).Add(lagSettle), time.Unix(0, slow.end))
+	if !ok {
+		r.display.say("Memory: too few minutes to tell whether it grows")
+		return
+	}
+	r.display.say("Memory: %.1f MiB of live heap a node while executors are slow; in %d minutes it grows by %.1f %% at most (%s)",
+		g.mib, g.minutes, g.percent, nodeName(g.node))
+	if g.percent > memoryMax {
+		a.slow = append(a.slow, fmt.Sprintf("the live heap of %s grows by %.1f %% in %d minutes in which executors are slow", nodeName(g.node), g.percent, g.minutes))
 	}
 }

@@ -63,6 +63,58 @@ func minuteOver(own, heap *memory) string {
 	return b.String()
 }
 
+// growth is by how much memory grows in some minutes.
+type growth struct {
+	mib     float64 // of a validator, on average
+	minutes int
+	// percent is by how much that of node grows, which grows most: the line that
+	// lies nearest to its minutes.
+	percent float64
+	node    int
+}
+
+// growth returns how memory grows in the whole minutes between two times;
+// false if there are fewer than three, or it is not known.
+func (m *memory) growth(from, to time.Time) (g growth, ok bool) {
+	first := max(0, int((from.Sub(m.began)+time.Minute-1)/time.Minute))
+	last := min(len(m.minutes[0]), int(to.Sub(m.began)/time.Minute))
+	if g.minutes = last - first; g.minutes < 3 {
+		return g, false
+	}
+	g.percent = math.Inf(-1)
+	for i, minutes := range m.minutes {
+		middle, slope, _ := line(minutes[first:last])
+		if middle == 0 {
+			return g, false
+		}
+		g.mib += middle / float64(len(m.minutes))
+		if percent := 100 * slope * float64(g.minutes) / middle; percent > g.percent {
+			g.percent, g.node = percent, i
+		}
+	}
+	return g, true
+}
+
+// line returns the line that lies nearest to values at equal distances, by the
+// least squares: its middle, by how much it rises from one to the next, and the
+// standard error of that.
+func line(values []float64) (middle, slope, uncertain float64) {
+	n := float64(len(values))
+	middle = mean(values)
+	var rise, run, off float64
+	for i, y := range values {
+		x := float64(i) - (n-1)/2
+		rise += x * (y - middle)
+		run += x * x
+	}
+	slope = rise / run
+	for i, y := range values {
+		d := y - middle - slope*(float64(i)-(n-1)/2)
+		off += d * d
+	}
+	return middle, slope, math.Sqrt(off / (n - 2) / run)
+}
+
 // Slope is how fast memory grows, in percent an hour, and the standard error of
 // that: how much it would differ between runs in which nothing grows.
 type Slope struct {
@@ -70,6 +122,7 @@ type Slope struct {
 	Error   float64 `json:"standard_error"`
 }
 
+// String tells it in percent.
 func (s *Slope) String() string { return fmt.Sprintf("%.1f ± %.1f %% an hour", s.Percent, s.Error) }
 
 // slope returns how fast the validators' memory together grows, of its mean:
@@ -82,28 +135,16 @@ func (m *memory) slope() *Slope {
 	if n-first < 3 {
 		return nil
 	}
-	var meanX, meanY float64
-	sums := make([]float64, n)
-	for i := first; i < n; i++ {
-		for _, minutes := range m.minutes {
-			sums[i] += minutes[i]
+	sums := make([]float64, n-first)
+	for _, minutes := range m.minutes {
+		for i := range sums {
+			sums[i] += minutes[first+i]
 		}
-		meanX += float64(i) / float64(n-first)
-		meanY += sums[i] / float64(n-first)
 	}
-	var rise, run float64
-	for i := first; i < n; i++ {
-		rise += (float64(i) - meanX) * (sums[i] - meanY)
-		run += (float64(i) - meanX) * (float64(i) - meanX)
-	}
-	if meanY == 0 {
+	middle, rise, uncertain := line(sums)
+	if middle == 0 {
 		return nil
 	}
-	var off float64 // the line, squared
-	for i := first; i < n; i++ {
-		d := sums[i] - meanY - rise/run*(float64(i)-meanX)
-		off += d * d
-	}
 	const hour = 100 * 60
-	return &Slope{hour * rise / run / meanY, hour * math.Sqrt(off/float64(n-first-2)/run) / meanY}
+	return &Slope{hour * rise / middle, hour * uncertain / middle}
 }

@@ -15,7 +15,7 @@ import (
 // newGrowthCommand measures what clusters cost as they grow.
 func newGrowthCommand() *cobra.Command {
 	o := growth.Options{Simulation: measure.Simulation{Slots: 80}, Devnet: measure.Devnet{Load: 200}}
-	var lanes, accounts, validators, world []int
+	var lanes, accounts, validators, world, memory []int
 	c := &cobra.Command{
 		Use:   "growth",
 		Short: "Measure what a cluster costs as it grows: in lanes, accounts and validators",
@@ -27,17 +27,18 @@ func newGrowthCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Command = strings.Join(append([]string{"tutti"}, os.Args[1:]...), " ")
 			o.Sizes = map[string][]int{
-				growth.Lanes: lanes, growth.Accounts: accounts, growth.Validators: validators, growth.World: world,
+				growth.Lanes: lanes, growth.Accounts: accounts, growth.Validators: validators, growth.World: world, growth.Memory: memory,
 			}
 			return setupIsUsage(growth.Run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.Only, "only", nil, "series to measure, of "+strings.Join(growth.Names, ", ")+" (default: all)")
+	f.StringSliceVar(&o.Only, "only", nil, "series to measure, of "+strings.Join(growth.Names, ", ")+" (default: all but memory)")
 	f.IntSliceVar(&lanes, "lanes", []int{1, 2, 4, 8}, "proposers at once (N), on this machine; each needs a validator")
 	f.IntSliceVar(&accounts, "accounts", []int{10_000, 100_000, 1_000_000}, "accounts in genesis, on this machine")
 	f.IntSliceVar(&validators, "validators", []int{4, 7, 10}, "validators on this machine")
 	f.IntSliceVar(&world, "world", []int{10, 30, 100, 300}, "simulated validators in all regions")
+	f.IntSliceVar(&memory, "memory", []int{30}, "minutes for which the memory of validators on this machine is followed")
 	f.IntVar(&o.Proposers, "proposers", 4, "proposers at once where lanes do not grow")
 	measureFlags(f, &o.Simulation, &o.Devnet, &o.Files)
 	return c

@@ -30,16 +30,19 @@ const (
 	Accounts   = "accounts"
 	Validators = "validators"
 	World      = "world"
+	// Memory is one devnet that runs for minutes: its size is their number.
+	Memory = "memory"
 )
 
 // Names are those of all series, in the order in which they are measured.
-var Names = []string{Lanes, Accounts, Validators, World}
+var Names = []string{Lanes, Accounts, Validators, World, Memory}
 
 // Options say what to measure.
 type Options struct {
 	// Command is what the user typed.
 	Command string
-	// Only names the series to measure; none stands for all.
+	// Only names the series to measure; none stands for all but Memory, which
+	// takes longer than all others.
 	Only []string
 	// Sizes are those of each series, by its name, ascending. Devnet.Validators is how
 	// many validators those devnets have whose validators do not grow; more,
@@ -54,8 +57,12 @@ type Options struct {
 
 // sizesMax are the largest sizes.
 var sizesMax = map[string]int{
-	Lanes: ledger.LanesMax, Accounts: devnet.AccountsMax, Validators: devnet.ValidatorsMax, World: sim.ValidatorsMax,
+	Lanes: ledger.LanesMax, Accounts: devnet.AccountsMax, Validators: devnet.ValidatorsMax, World: sim.ValidatorsMax, Memory: 24 * 60,
 }
+
+// memoryLedger is how many shreds validators keep whose memory is measured: few,
+// so that what they keep of their ledgers in memory soon stays the same.
+const memoryLedger = 100_000
 
 func (o *Options) check() error {
 	for _, name := range o.Only {
@@ -87,7 +94,7 @@ func (o *Options) check() error {
 			return err
 		}
 	}
-	if o.wanted(Lanes) || o.wanted(Accounts) || o.wanted(Validators) {
+	if o.wanted(Lanes) || o.wanted(Accounts) || o.wanted(Validators) || o.wanted(Memory) {
 		if err := o.Devnet.Check(); err != nil {
 			return err
 		}
@@ -95,7 +102,9 @@ func (o *Options) check() error {
 	return o.Files.Check()
 }
 
-func (o *Options) wanted(name string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, name) }
+func (o *Options) wanted(name string) bool {
+	return len(o.Only) == 0 && name != Memory || slices.Contains(o.Only, name)
+}
 
 // Report is all that was measured.
 type Report struct {
@@ -187,7 +196,7 @@ func (o *Options) validators(series string) int {
 	switch series {
 	case Lanes:
 		return max(o.Devnet.Validators, slices.Max(o.Sizes[Lanes]))
-	case Accounts:
+	case Accounts, Memory:
 		return o.Devnet.Validators
 	}
 	return 0
@@ -208,17 +217,22 @@ func (o *Options) describe(s *Series, size int) string {
 
 // local returns the devnet of a series' size.
 func (o *Options) local(s *Series, size int) (measure.Devnet, devnet.Options) {
-	d, lanes, accounts := o.Devnet, o.Proposers, 0
+	d, lanes := o.Devnet, o.Proposers
+	var of devnet.Options
 	d.Validators = s.Validators
 	switch s.Name {
 	case Lanes:
 		lanes = size
 	case Accounts:
-		accounts = size
+		of.Accounts = size
 	case Validators:
 		d.Validators = size
+	case Memory:
+		d.Duration = time.Duration(size) * time.Minute
+		of.LimitLedgerSize = memoryLedger
 	}
-	return d, devnet.Options{Params: cluster.LocalParams(lanes), Accounts: accounts}
+	of.Params = cluster.LocalParams(lanes)
+	return d, of
 }
 
 // measure fills in a row.
@@ -226,6 +240,10 @@ func (o *Options) measure(ctx context.Context, s *Series, row *Row, progress io.
 	if s.Name != World {
 		d, of := o.local(s, row.Size)
 		row.Offered = d.Load
+		if s.Name == Memory {
+			row.Local, err = d.Run(ctx, of)
+			return err
+		}
 		of.Idle = d.Duration / 3
 		of.Loading = func(ctx context.Context, ledger string) {
 			// Not from the first second on, and not to the end.

@@ -114,6 +114,37 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestMemory: minutes stand in rows, validators in columns.
+func TestMemory(t *testing.T) {
+	s := &devnet.Summary{
+		MemoryByMinute: map[string][]float64{"v0": {90, 91}, "v1": {80}},
+		HeapByMinute:   map[string][]float64{"v0": {70, 70.25}, "v1": {60}},
+		MemorySlope:    &devnet.Slope{Percent: 3, Error: 2}, HeapSlope: &devnet.Slope{Percent: 0.5, Error: 0.2},
+	}
+	s.Offered, s.ExecutedOK = 200, 199
+	o := small("")
+	r := &Report{Series: []Series{{Name: Memory, Validators: 2, Rows: []Row{{Size: 2, Offered: 400, Local: s}}}}}
+	var out strings.Builder
+	p := o.page(r)
+	if err := p.Markdown(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Devnets of 2 validators", "99.5 % of the transfers succeeded", "live memory grows by 0.5 ± 0.2 % an hour, resident memory by 3.0 ± 2.0",
+		"| minute | v0 live, MiB | v1 live, MiB | v0 resident, MiB | v1 resident, MiB |", "| 1 | 70.0 | 60.0 | 90.0 | 80.0 |", "| 2 | 70.2 | – | 91.0 | – |",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if chart := p.Parts[2].Chart; len(chart.Series) != 2 || len(chart.Series[0].Points) != 2 || chart.Series[0].Points[1] != [2]float64{2, 70.25} {
+		t.Errorf("chart %+v", chart)
+	}
+	if o.Only = nil; o.wanted(Memory) || !o.wanted(World) {
+		t.Error("what takes half an hour is measured unasked")
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		`no series "size"`:     func(o *Options) { o.Only = []string{"size"} },

@@ -218,7 +218,9 @@ var texts = map[string]struct{ heading, size, text string }{
 	Accounts: {"Accounts", "accounts", "Devnets of %d validators. The accounts stand in genesis; transfers of 1024 payers go to all of them, evenly spread, but one in ten to a hot one. " +
 		"The start is until all validators know each other; they read genesis and hash all accounts in it."},
 	Validators: {"Validators", "validators", "Devnets."},
-	World:      {"Validators in the world", "validators", "Simulated, in all regions, with clients in all of these. One in fifty transfers is made to fail, which counts as landed."},
+	Memory: {"Memory", "minutes", "Devnets of %d validators, which keep few shreds of their ledgers. Resident memory is the mean of a minute, without files of the ledger that are mapped. " +
+		"Live is the least that a garbage collection of the minute has left: the rest is garbage, or kept for the next of it, or needed for a moment."},
+	World: {"Validators in the world", "validators", "Simulated, in all regions, with clients in all of these. One in fifty transfers is made to fail, which counts as landed."},
 }
 
 // page makes the report.
@@ -252,6 +254,12 @@ func (o *Options) page(r *Report) *page.Page {
 		if len(rows) == 0 {
 			continue
 		}
+		if s.Name == Memory {
+			for _, row := range rows {
+				p.Parts = append(p.Parts, memoryParts(row)...)
+			}
+			continue
+		}
 		for _, t := range s.tables() {
 			t.columns = append(share[:len(share):len(share)], t.columns...)
 			p.Parts = append(p.Parts, page.Part{
@@ -261,6 +269,42 @@ func (o *Options) page(r *Report) *page.Page {
 		}
 	}
 	return p
+}
+
+// memoryParts shows the memory of a devnet's validators, minute by minute.
+func memoryParts(r *Row) []page.Part {
+	heading := fmt.Sprintf("Memory: %d minutes at %d transfers a second", r.Size, r.Offered)
+	text := fmt.Sprintf("%.1f %% of the transfers succeeded.", percent(r.Local.ExecutedOK, r.Local.Offered))
+	if r.Local.HeapSlope != nil && r.Local.MemorySlope != nil {
+		text += fmt.Sprintf(" After warm-up, the first third, live memory grows by %v, resident memory by %v.", r.Local.HeapSlope, r.Local.MemorySlope)
+	}
+	table := &page.Table{Head: []string{"minute"}, Rows: make([][]string, r.Size)}
+	live := &page.Chart{X: "minute", Y: "live, MiB"}
+	resident := &page.Chart{X: "minute", Y: "resident, MiB"}
+	for i := range table.Rows {
+		table.Rows[i] = []string{fmt.Sprint(i + 1)}
+	}
+	for _, of := range []struct {
+		name    string
+		minutes map[string][]float64
+		chart   *page.Chart
+	}{{"live", r.Local.HeapByMinute, live}, {"resident", r.Local.MemoryByMinute, resident}} {
+		for _, node := range slices.Sorted(maps.Keys(of.minutes)) {
+			table.Head = append(table.Head, fmt.Sprintf("%s %s, MiB", node, of.name))
+			series := page.Series{Name: node}
+			for i := range table.Rows {
+				if i >= len(of.minutes[node]) {
+					table.Rows[i] = append(table.Rows[i], "–")
+					continue
+				}
+				mib := of.minutes[node][i]
+				table.Rows[i] = append(table.Rows[i], fmt.Sprintf("%.1f", mib))
+				series.Points = append(series.Points, [2]float64{float64(i + 1), mib})
+			}
+			of.chart.Series = append(of.chart.Series, series)
+		}
+	}
+	return []page.Part{{Heading: heading, Text: text, Table: table, Chart: live}, {Heading: heading + ", resident", Chart: resident}}
 }
 
 // measured returns the rows that did not fail.

@@ -49,29 +49,34 @@ func runUntil(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pattern, err := regexp.Compile(args[0])
 	ts.Check(err)
-	interrupt(ts, args[1:], func(*output) bool {
+	interrupt(ts, 0, args[1:], func(*output) bool {
 		b, err := os.ReadFile(ts.MkAbs("validator.log"))
 		return err == nil && pattern.Match(b)
 	})
 }
 
 // interruptAt runs a command until its output has a line that matches, and
-// interrupts it: interrupt PATTERN COMMAND...
+// interrupts it: interrupt PATTERN COMMAND... It must succeed then, and with !
+// end with the exit code of what was interrupted.
 func interruptAt(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+	if len(args) < 2 {
 		ts.Fatalf("usage: interrupt PATTERN COMMAND...")
 	}
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	interrupt(ts, args[1:], func(out *output) bool { return pattern.MatchString(out.String()) })
+	code := 0
+	if neg {
+		code = exitInterrupted
+	}
+	interrupt(ts, code, args[1:], func(out *output) bool { return pattern.MatchString(out.String()) })
 }
 
 // interruptTimeout bounds the wait for what comes before an interrupt.
 const interruptTimeout = time.Minute
 
-// interrupt runs a command, which must succeed, and interrupts it when it is
-// ready.
-func interrupt(ts *testscript.TestScript, args []string, ready func(*output) bool) {
+// interrupt runs a command, and interrupts it when it is ready. It must end with
+// an exit code.
+func interrupt(ts *testscript.TestScript, code int, args []string, ready func(*output) bool) {
 	path, err := exec.LookPath(args[0])
 	ts.Check(err)
 	c := exec.Command(path, args[1:]...)
@@ -94,8 +99,8 @@ func interrupt(ts *testscript.TestScript, args []string, ready func(*output) boo
 		}
 	}
 	ts.Check(c.Process.Signal(os.Interrupt))
-	if err := <-done; err != nil {
-		ts.Fatalf("%s after the interrupt: %v\n%s%s", args[0], err, out.String(), errs.String())
+	if err := <-done; c.ProcessState.ExitCode() != code {
+		ts.Fatalf("%s after the interrupt: %v, want exit code %d\n%s%s", args[0], err, code, out.String(), errs.String())
 	}
 	fmt.Fprint(ts.Stdout(), out.String())
 	fmt.Fprint(ts.Stderr(), errs.String())

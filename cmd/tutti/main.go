@@ -4,7 +4,9 @@
 //
 // Data goes to standard output, errors and logs to standard error. The exit
 // code is 0 on success, 2 if the command line or a configuration is wrong, 3 if
-// a validator has halted, and 1 for other failures.
+// a validator has halted, 4 if a devnet needs network namespaces and the machine
+// has none, 130 if Ctrl-C or SIGTERM ended a command that has nothing to put
+// away, and 1 for other failures.
 package main
 
 import (
@@ -63,20 +65,40 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	// These stop what they have started, and give back what they took.
 	root.AddCommand(
-		newAirdropCommand(),
-		newBalanceCommand(),
 		newBenchCommand(),
 		newDevnetCommand(),
+		newValidatorCommand(),
+	)
+	for _, c := range []*cobra.Command{
+		newAirdropCommand(),
+		newBalanceCommand(),
 		newGenesisCommand(),
 		newKeygenCommand(),
 		newLedgerCommand(),
 		newRestartCommand(),
 		newSimCommand(),
 		newTransferCommand(),
-		newValidatorCommand(),
-	)
+	} {
+		endAtOnce(c)
+		root.AddCommand(c)
+	}
 	return root
+}
+
+// endAtOnce has Ctrl-C and SIGTERM end the work of a command and of those below
+// it, which have nothing to put away.
+func endAtOnce(c *cobra.Command) {
+	if work := c.RunE; work != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			defer context.AfterFunc(c.Context(), func() { os.Exit(exitInterrupted) })()
+			return work(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		endAtOnce(sub)
+	}
 }
 
 // markRunning has running set when a command begins its own work, and so

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,8 +36,6 @@ With --seeds A..B one line a seed says what it came to; the exit code is 1 if
 one of them did not pass.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// There is nothing to put away at Ctrl-C.
-			defer context.AfterFunc(cmd.Context(), func() { os.Exit(exitInterrupted) })()
 			cfg.Params = cluster.LocalParams(proposers)
 			var err error
 			if scenario != "" {

@@ -21,7 +21,13 @@ import (
 
 func newLedgerCommand() *cobra.Command {
 	var dir string
-	c := &cobra.Command{Use: "ledger", Short: "Look at a stored ledger, or check all of it again"}
+	c := &cobra.Command{
+		Use:   "ledger",
+		Short: "Look at a stored ledger, or check all of it again",
+		Args:  cobra.NoArgs,
+		// With it a wrong subcommand is an error, not a call for help.
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	c.PersistentFlags().StringVarP(&dir, "ledger", "l", "ledger", "ledger directory of one node")
 	c.AddCommand(newLedgerVerifyCommand(&dir), newLedgerPrintCommand(&dir), newLedgerBoundsCommand(&dir))
 	return c

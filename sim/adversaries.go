@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -99,6 +100,9 @@ func drawDishonest(cfg *Config, validators []cluster.Validator) dishonest {
 // of slot 8 is then, or half of all nodes in what promises nothing. It calls
 // each with what came of it.
 func RunAdversaries(cfg Config, each func(name string, o Outcome)) error {
+	if cfg.Validators < adversariesMin {
+		return fmt.Errorf("%w: %d validators, want %d at least", ErrConfig, cfg.Validators, adversariesMin)
+	}
 	for _, kinds := range adversaries {
 		for _, a := range kinds {
 			cfg.Seed++

@@ -16,8 +16,15 @@ import (
 const (
 	// ValidatorsMax bounds a cluster: each pair of nodes has a link.
 	ValidatorsMax = 1000
+	// SlotsMax bounds a run, 46 days of virtual time with slots of 400 ms.
+	SlotsMax = 10_000_000
+	// LoadMax bounds what clients submit, per second of virtual time.
+	LoadMax = 100_000
 	// LatencyMax bounds latencies and times of machines.
 	LatencyMax = time.Minute
+	// adversariesMin is of how many validators one can be dishonest: three
+	// others with as much stake each have more than two thirds.
+	adversariesMin = 4
 )
 
 // ErrConfig is returned for a Config that no cluster can be made of.
@@ -113,10 +120,11 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: no scenario %q", ErrConfig, c.Scenario)
 	case c.Validators < 1 || c.Validators > ValidatorsMax:
 		return fmt.Errorf("%w: %d validators, want 1 to %d", ErrConfig, c.Validators, ValidatorsMax)
-	case c.Slots < 1:
-		return fmt.Errorf("%w: no slots", ErrConfig)
+	case c.Slots < 1 || c.Slots > SlotsMax:
+		return fmt.Errorf("%w: %d slots, want 1 to %d", ErrConfig, c.Slots, SlotsMax)
 	case !inRange(n.LatencyMin) || !inRange(n.LatencyMax) || n.LatencyMin > n.LatencyMax || !inRange(n.Jitter):
-		return fmt.Errorf("%w: latency from %v to %v with a jitter of %v", ErrConfig, n.LatencyMin, n.LatencyMax, n.Jitter)
+		return fmt.Errorf("%w: latency from %v to %v with a jitter of %v, want a lowest no higher than the highest, and all 0 to %v",
+			ErrConfig, n.LatencyMin, n.LatencyMax, n.Jitter, LatencyMax)
 	case !(n.Loss >= 0 && n.Loss <= 1):
 		return fmt.Errorf("%w: loss %v, want 0 to 1", ErrConfig, n.Loss)
 	case !inRange(m.Sync) || !inRange(m.Work) || !inRange(m.Execute) || !inRange(m.ExecuteTransaction):
@@ -127,10 +135,12 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: severe faults want faults", ErrConfig)
 	case c.World && c.Faults:
 		return fmt.Errorf("%w: faults draw regions of their own, so they go without World", ErrConfig)
+	case c.Adversaries && c.Validators < adversariesMin:
+		return fmt.Errorf("%w: %d validators, with adversaries want %d at least", ErrConfig, c.Validators, adversariesMin)
 	case c.Fanout < 0:
-		return fmt.Errorf("%w: fanout %d", ErrConfig, c.Fanout)
-	case c.Load < 0:
-		return fmt.Errorf("%w: load %d", ErrConfig, c.Load)
+		return fmt.Errorf("%w: fanout %d, want 1 or more, or 0 for the default", ErrConfig, c.Fanout)
+	case c.Load < 0 || c.Load > LoadMax:
+		return fmt.Errorf("%w: load %d, want 0 to %d", ErrConfig, c.Load, LoadMax)
 	}
 	for _, x := range n.Nudges {
 		if x.From < 0 || x.From >= c.Validators || x.To < 0 || x.To >= c.Validators || x.From == x.To {

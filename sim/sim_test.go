@@ -131,16 +131,20 @@ func TestViolationTellsHowToSeeItAgain(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	tests := map[string]func(*Config){
-		"validators": func(c *Config) { c.Validators = 0 },
-		"slots":      func(c *Config) { c.Slots = 0 },
-		"latency":    func(c *Config) { c.Network.LatencyMin = c.Network.LatencyMax + 1 },
-		"loss":       func(c *Config) { c.Network.Loss = 1.5 },
-		"machine":    func(c *Config) { c.Machine.Sync = -1 },
-		"load":       func(c *Config) { c.Load = -1 },
-		"faults":     func(c *Config) { c.Faults = true },
-		"link":       func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 5}} },
-		"nudged":     func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 1, By: -1}} },
-		"proposers":  func(c *Config) { c.Params.Proposers = 0 },
+		"validators":  func(c *Config) { c.Validators = 0 },
+		"0 slots":     func(c *Config) { c.Slots = 0 },
+		"to 10000000": func(c *Config) { c.Slots = 1<<64 - 1 },
+		"latency":     func(c *Config) { c.Network.LatencyMin = c.Network.LatencyMax + 1 },
+		"loss":        func(c *Config) { c.Network.Loss = 1.5 },
+		"machine":     func(c *Config) { c.Machine.Sync = -1 },
+		"load -1":     func(c *Config) { c.Load = -1 },
+		"load 100001": func(c *Config) { c.Load = 100_001 },
+		"fanout":      func(c *Config) { c.Fanout = -1 },
+		"adversaries": func(c *Config) { c.Adversaries, c.Validators = true, 3 },
+		"faults":      func(c *Config) { c.Faults = true },
+		"link":        func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 5}} },
+		"nudged":      func(c *Config) { c.Network.Nudges = []Nudge{{From: 0, To: 1, By: -1}} },
+		"proposers":   func(c *Config) { c.Params.Proposers = 0 },
 	}
 	for want, change := range tests {
 		cfg := small(0)

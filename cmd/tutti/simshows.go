@@ -94,10 +94,12 @@ the 32nd after it; each vote that a lost slot lets expire makes that later.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "%-45s  verdict     confirmed  honest slots lost  root lag  FEC sets  contacts  requests  repaired\n",
-				fmt.Sprintf("%d slots, %d nodes", cfg.Slots, cfg.Validators))
-			failed := 0
+			kinds, failed := 0, 0
 			err := sim.RunAdversaries(cfg, func(name string, o sim.Outcome) {
+				if kinds++; kinds == 1 {
+					fmt.Fprintf(out, "%-45s  verdict     confirmed  honest slots lost  root lag  FEC sets  contacts  requests  repaired\n",
+						fmt.Sprintf("%d slots, %d nodes", cfg.Slots, cfg.Validators))
+				}
 				r := &o.Result
 				fmt.Fprintf(out, "%-45s  %-10v  %9d  %17s  %8d  %8d  %8d  %8d  %8d\n", name, o.Verdict, r.Confirmed.Some,
 					fmt.Sprintf("%d (%d next)", r.HonestLost, r.HonestNext), r.RootLag, r.Kept.Sets, r.Kept.Contacts, r.Kept.Requests, r.Repaired)
@@ -106,6 +108,9 @@ the 32nd after it; each vote that a lost slot lets expire makes that later.`,
 					fmt.Fprintf(out, "  %v\n", o.Err)
 				}
 			})
+			if errors.Is(err, sim.ErrConfig) {
+				return usage("%w", err)
+			}
 			if err != nil {
 				return err
 			}

@@ -66,42 +66,44 @@ func (f *folder) node(i int, file ...string) string {
 // With reset all that an earlier run left is removed first.
 func openFolder(o *Options) (*folder, error) {
 	f := &folder{dir: o.Ledger}
-	path := filepath.Join(f.dir, genesisFile)
-	_, err := os.Stat(path)
-	there := err == nil
+	entries, err := os.ReadDir(f.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, setup.Errorf("open ledger: %w", err)
+	}
+	there := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == seedFile })
 	switch {
-	case there && o.Reset:
+	case !there && len(entries) > 0:
+		return nil, setup.Errorf("%s is not empty and holds no devnet: name another directory with --ledger", f.dir)
+	case there && !o.Reset:
+		return f, f.open(o)
+	case there:
 		if err := f.remove(); err != nil {
 			return nil, setup.Errorf("reset %s: %w", f.dir, err)
 		}
-	case there:
-		return f, f.open(o)
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, setup.Errorf("open ledger: %w", err)
-	}
-	if entries, _ := os.ReadDir(f.dir); len(entries) > 0 && !there {
-		return nil, setup.Errorf("%s is not empty and holds no devnet: name another directory with --ledger", f.dir)
 	}
 	return f, f.make(o)
 }
 
-// remove removes what a devnet wrote, and nothing else: a wrong directory
-// loses nothing.
+// remove removes what a devnet wrote, whole or not, and nothing else: a wrong
+// directory loses nothing. What tells a devnet's directory goes last.
 func (f *folder) remove() error {
-	g, err := readGenesis(filepath.Join(f.dir, genesisFile))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for i := range g.Validators {
-		errs = append(errs, os.RemoveAll(f.node(i)))
-	}
-	for _, file := range []string{genesisFile, faucetFile, seedFile, load.NodesFile} {
-		if err := os.Remove(filepath.Join(f.dir, file)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+	nodes := 0
+	for ; nodes < ValidatorsMax; nodes++ {
+		if _, err := os.Lstat(f.node(nodes)); err != nil {
+			break
 		}
 	}
-	return errors.Join(errs...)
+	for i := nodes - 1; i >= 0; i-- {
+		if err := os.RemoveAll(f.node(i)); err != nil {
+			return err
+		}
+	}
+	for _, file := range []string{genesisFile, faucetFile, load.NodesFile, seedFile} {
+		if err := os.Remove(filepath.Join(f.dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *folder) open(o *Options) error {
@@ -170,31 +172,23 @@ func readGenesis(path string) (*cluster.Genesis, error) {
 	return g, nil
 }
 
-// make writes keys and genesis of a new devnet. Genesis comes last: a
-// directory that has one is whole.
+// make writes keys and genesis of a new devnet. Nothing is written unless it is
+// one that can run; what tells a devnet's directory comes first, and genesis
+// last: a directory that has one is whole.
 func (f *folder) make(o *Options) error {
-	options := cluster.Options{Params: o.Params}
-	for i := range o.Validators {
-		if err := os.MkdirAll(f.node(i), 0o755); err != nil {
-			return setup.Errorf("make ledger: %w", err)
-		}
-		identity, err := newKey(f.node(i, identityFile))
-		if err != nil {
-			return err
-		}
-		vote, err := newKey(f.node(i, voteFile))
-		if err != nil {
-			return err
-		}
-		options.Validators = append(options.Validators, cluster.Validator{Identity: identity, VoteAccount: vote, Stake: stake})
-	}
-	var err error
-	if options.Faucet, err = newKey(filepath.Join(f.dir, faucetFile)); err != nil {
-		return err
-	}
 	rand.Read(f.seed[:])
-	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
-		return setup.Errorf("make ledger: %w", err)
+	private := map[string]ed25519.PrivateKey{} // by file
+	newKey := func(file string) ledger.Pubkey {
+		seed := make([]byte, ed25519.SeedSize)
+		rand.Read(seed)
+		private[file] = ed25519.NewKeyFromSeed(seed)
+		return publicKey(private[file])
+	}
+	options := cluster.Options{Params: o.Params, Faucet: newKey(filepath.Join(f.dir, faucetFile))}
+	for i := range o.Validators {
+		options.Validators = append(options.Validators, cluster.Validator{
+			Identity: newKey(f.node(i, identityFile)), VoteAccount: newKey(f.node(i, voteFile)), Stake: stake,
+		})
 	}
 	options.Accounts = make([]cluster.GenesisAccount, 0, load.Payers+1+o.Accounts)
 	add := func(key ledger.Pubkey, lamports ledger.Lamports) {
@@ -209,31 +203,41 @@ func (f *folder) make(o *Options) error {
 		add(load.AccountKey(f.seed, i), accountLamports)
 	}
 	options.T0 = time.Now().Add(startDelay + accountsTime(o.Accounts)).UnixNano()
+	var err error
 	if f.genesis, err = cluster.NewGenesis(options); err != nil {
 		return setup.Errorf("%w", err)
 	}
-	raw := f.genesis.Bytes()
-	for i := range o.Validators {
-		if err := os.WriteFile(f.node(i, genesisFile), raw, 0o644); err != nil {
-			return setup.Errorf("make ledger: %w", err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(f.dir, genesisFile), raw, 0o644); err != nil {
+	if err := f.write(private); err != nil {
 		return setup.Errorf("make ledger: %w", err)
 	}
 	return nil
 }
 
-// newKey writes a new keypair file and returns its public key.
-func newKey(path string) (ledger.Pubkey, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err == nil {
-		err = os.WriteFile(path, cluster.FormatKeypair(private), 0o600)
+// write writes what make made, with private keys by their files.
+func (f *folder) write(private map[string]ed25519.PrivateKey) error {
+	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+		return err
 	}
-	if err != nil {
-		return ledger.Pubkey{}, setup.Errorf("make key: %w", err)
+	if err := os.WriteFile(filepath.Join(f.dir, seedFile), f.seed[:], 0o600); err != nil {
+		return err
 	}
-	return ledger.Pubkey(public), nil
+	for i := range f.genesis.Validators {
+		if err := os.Mkdir(f.node(i), 0o755); err != nil {
+			return err
+		}
+	}
+	for file, key := range private {
+		if err := os.WriteFile(file, cluster.FormatKeypair(key), 0o600); err != nil {
+			return err
+		}
+	}
+	raw := f.genesis.Bytes()
+	for i := range f.genesis.Validators {
+		if err := os.WriteFile(f.node(i, genesisFile), raw, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(f.dir, genesisFile), raw, 0o644)
 }
 
 func publicKey(key ed25519.PrivateKey) ledger.Pubkey {

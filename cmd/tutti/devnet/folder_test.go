@@ -2,6 +2,8 @@ package devnet
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,5 +51,60 @@ func TestAccounts(t *testing.T) {
 	var refused *setup.Error
 	if _, err := openFolder(&o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "fewer than 31 accounts") {
 		t.Errorf("opened with more accounts: %v", err)
+	}
+}
+
+// TestReset: what cannot run leaves nothing behind, and whatever an earlier run
+// left, whole or not, --reset makes a new ledger of it. Other files stay.
+func TestReset(t *testing.T) {
+	o := Options{Validators: 2, Params: cluster.LocalParams(99), Ledger: t.TempDir()}
+	var refused *setup.Error
+	if _, err := openFolder(&o); !errors.As(err, &refused) {
+		t.Errorf("99 proposers: %v", err)
+	}
+	if entries, err := os.ReadDir(o.Ledger); len(entries) > 0 {
+		t.Fatalf("what failed left %v, %v", entries, err)
+	}
+	o.Params = cluster.LocalParams(1)
+	f, err := openFolder(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary := filepath.Join(o.Ledger, "summary.json")
+	for what, spoil := range map[string]func() error{
+		"nothing spoilt":   func() error { return os.WriteFile(summary, nil, 0o644) },
+		"broken genesis":   func() error { return os.Truncate(filepath.Join(o.Ledger, genesisFile), 100) },
+		"no genesis":       func() error { return os.Remove(filepath.Join(o.Ledger, genesisFile)) },
+		"seed cut off":     func() error { return os.Truncate(filepath.Join(o.Ledger, seedFile), 0) },
+		"last node's keys": func() error { return os.RemoveAll(f.node(1)) },
+	} {
+		before := f.genesis.Hash()
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		o.Reset = false
+		if _, err := openFolder(&o); err != nil && !strings.Contains(err.Error(), "--reset makes a new ledger") {
+			t.Errorf("%s: %v", what, err)
+		}
+		o.Reset = true
+		if f, err = openFolder(&o); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if f.continued || f.genesis.Hash() == before {
+			t.Errorf("%s: the old ledger goes on", what)
+		}
+	}
+	if _, err := os.Stat(summary); err != nil {
+		t.Error(err)
+	}
+	// A folder of somebody else is not touched.
+	if err := os.Remove(filepath.Join(o.Ledger, seedFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFolder(&o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "holds no devnet") {
+		t.Errorf("without a seed: %v", err)
+	}
+	if _, err := os.Stat(f.node(0, identityFile)); err != nil {
+		t.Error(err)
 	}
 }

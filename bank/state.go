@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tutti/cluster"
+	"tutti/internal/churn"
 	"tutti/internal/planted"
 	"tutti/ledger"
 )
@@ -85,8 +86,9 @@ type state struct {
 	// trail has the blocks of chain, and before the root's at most 150 more.
 	trail []*Past
 	// recent gives the slot of the block that processed a message, for the
-	// 150 newest blocks of trail.
-	recent map[ledger.Hash]ledger.Slot
+	// 150 newest blocks of trail; deleted counts what has left it (churn.Renew).
+	recent  map[ledger.Hash]ledger.Slot
+	deleted int
 }
 
 func (s *state) tip() *layer { return s.chain[len(s.chain)-1] }
@@ -136,6 +138,8 @@ func (s *state) apply(l *layer) {
 		for _, h := range out.Processed {
 			delete(s.recent, h)
 		}
+		s.deleted += len(out.Processed)
+		s.recent = churn.Renew(s.recent, &s.deleted)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"tutti/bank"
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/churn"
 	"tutti/ledger"
 	"tutti/proposer"
 	"tutti/validator"
@@ -299,6 +300,7 @@ func (n *Node) discountFees(h *heldUserBlock) {
 // 150 heights: a client's transaction that is there is not taken again.
 type recentMessages struct {
 	blocks   map[ledger.Hash]*processedIn // that processed a message last
+	deleted  int                          // from blocks (churn.Renew)
 	byHeight map[uint64][]*processedIn
 	oldest   uint64
 }
@@ -354,6 +356,7 @@ func (r *recentMessages) prune(height uint64) {
 		}
 		delete(r.byHeight, r.oldest)
 	}
+	r.blocks = churn.Renew(r.blocks, &r.deleted)
 }
 
 func (r *recentMessages) forget(hash ledger.Hash, p *processedIn) {
@@ -361,6 +364,7 @@ func (r *recentMessages) forget(hash ledger.Hash, p *processedIn) {
 	if last == p {
 		if p.before[hash] == nil {
 			delete(r.blocks, hash)
+			r.deleted++
 		} else {
 			r.blocks[hash] = p.before[hash]
 		}

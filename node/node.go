@@ -83,6 +83,8 @@ type Node struct {
 	unchecked map[ledger.Hash][]ledger.UserBlockRef // by anchor that is unknown
 	wanting   map[ledger.UserBlockRef][]*validator.Block
 	fewVoted  map[ledger.Slot][]ledger.Hash // blocks that are wanted though few have voted for them
+	// deleted counts what has left the maps of these names (churn.Renew).
+	deleted struct{ keys, held, inMade int }
 
 	// Consensus lane.
 	rules    *validator.Rules

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutti/consensus"
+	"tutti/internal/churn"
 	"tutti/internal/planted"
 	"tutti/leader"
 	"tutti/ledger"
@@ -201,6 +202,13 @@ func (n *Node) forward(u ledger.UserSlot) {
 	}
 }
 
+// forgetMade forgets a transaction of an own UserBlock.
+func (n *Node) forgetMade(t *proposer.Pooled) {
+	delete(n.inMade, t.Hash)
+	n.deleted.inMade++
+	n.inMade = churn.Renew(n.inMade, &n.deleted.inMade)
+}
+
 // reviewMade looks, when a block is confirmed, whether own UserBlocks were
 // recorded on its fork. Those whose window has passed give their
 // transactions back to the pool.
@@ -211,7 +219,7 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 				return false
 			}
 			for _, t := range m.block.Transactions {
-				delete(n.inMade, t.Hash)
+				n.forgetMade(t)
 			}
 			return true
 		}
@@ -220,7 +228,7 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 			return false
 		}
 		for _, t := range m.block.Transactions {
-			delete(n.inMade, t.Hash)
+			n.forgetMade(t)
 			if !n.recentDone.has(t.Hash, confirmed) {
 				_ = n.addPooled(t) // a full pool loses the cheapest
 			}

@@ -7,6 +7,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/internal/churn"
 	"tutti/internal/planted"
 	"tutti/ledger"
 	"tutti/shred"
@@ -363,8 +364,10 @@ func (n *Node) prune() {
 	for k := range n.keys {
 		if k.Slot() < floor {
 			delete(n.keys, k)
+			n.deleted.keys++
 		}
 	}
+	n.keys = churn.Renew(n.keys, &n.deleted.keys)
 	for k := range n.equivocating {
 		if k.Slot() < floor {
 			delete(n.equivocating, k)
@@ -407,8 +410,10 @@ func (n *Node) prune() {
 		if ref.U.Slot() < floor {
 			n.discountFees(h)
 			delete(n.held, ref)
+			n.deleted.held++
 		}
 	}
+	n.held = churn.Renew(n.held, &n.deleted.held)
 	for ref, blocks := range n.wanting { // also of what nobody has
 		gone := func(b *validator.Block) bool { return n.forks.Block(b.BlockRef) != b }
 		if blocks = slices.DeleteFunc(blocks, gone); len(blocks) == 0 || ref.U.Slot() < floor {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 
+	"tutti/internal/churn"
 	"tutti/internal/planted"
 	"tutti/ledger"
 )
@@ -91,6 +92,7 @@ type Pool struct {
 	max      int
 	sequence uint64
 	byHash   map[ledger.Hash]*Pooled
+	deleted  int // from byHash (churn.Renew)
 	fees     map[ledger.Pubkey]ledger.Lamports
 	byBest   bestHeap  // without those parked
 	byWorst  worstHeap // of all
@@ -190,6 +192,8 @@ func (p *Pool) Remove(hash ledger.Hash) {
 
 func (p *Pool) remove(t *Pooled) {
 	delete(p.byHash, t.Hash)
+	p.deleted++
+	p.byHash = churn.Renew(p.byHash, &p.deleted)
 	if p.fees[t.Payer] -= t.Fee; p.fees[t.Payer] == 0 {
 		delete(p.fees, t.Payer)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutti/bank"
+	"tutti/internal/churn"
 	"tutti/ledger"
 	"tutti/node"
 )
@@ -77,7 +78,8 @@ type State struct {
 	userOrder  []*userBlock // of userBlocks, the oldest first
 	unexecuted int          // signatures in userBlocks
 	submitted  map[ledger.Signature]struct{}
-	subOrder   []submission // of submitted, the oldest first
+	subOrder   []submission                                // of submitted, the oldest first
+	deleted    struct{ blocks, userBlocks, submitted int } // from the maps (churn.Renew)
 
 	watches   map[ledger.Signature][]*watch
 	slots     []slotNews // the newest last
@@ -387,6 +389,7 @@ func (s *State) forget(now time.Time) {
 		s.order = s.order[1:]
 		s.outcomes -= len(b.outcomes)
 		delete(s.blocks, b.ref)
+		s.deleted.blocks++
 		if i := slices.Index(s.chain, b); i >= 0 {
 			s.chain = slices.Delete(s.chain, i, i+1)
 		}
@@ -400,9 +403,14 @@ func (s *State) forget(now time.Time) {
 		s.userOrder = s.userOrder[1:]
 		s.unexecuted -= len(u.signatures)
 		delete(s.userBlocks, u.ref)
+		s.deleted.userBlocks++
 	}
 	for len(s.subOrder) > 0 && (len(s.subOrder) > submittedMax || now.Sub(s.subOrder[0].at) > ageKept) {
 		delete(s.submitted, s.subOrder[0].signature)
 		s.subOrder = s.subOrder[1:]
+		s.deleted.submitted++
 	}
+	s.blocks = churn.Renew(s.blocks, &s.deleted.blocks)
+	s.userBlocks = churn.Renew(s.userBlocks, &s.deleted.userBlocks)
+	s.submitted = churn.Renew(s.submitted, &s.deleted.submitted)
 }

@@ -1,6 +1,7 @@
 package turbine
 
 import (
+	"tutti/internal/churn"
 	"tutti/ledger"
 	"tutti/shred"
 )
@@ -73,6 +74,8 @@ type Collector struct {
 	sets   map[ledger.Hash]*set
 	// bodies counts the sets that have shreds.
 	bodies int
+	// deleted counts what has left the maps of these names (churn.Renew).
+	deleted struct{ keys, sets int }
 }
 
 // block is all that is known under one key: one block, or several of an
@@ -528,7 +531,11 @@ func (c *Collector) PruneBelow(slot ledger.Slot) {
 			delete(c.sets, f.root)
 		}
 		delete(c.keys, key)
+		c.deleted.sets += len(b.sets)
+		c.deleted.keys++
 	}
+	c.sets = churn.Renew(c.sets, &c.deleted.sets)
+	c.keys = churn.Renew(c.keys, &c.deleted.keys)
 }
 
 // Usage returns how many keys and how many sets with shreds are kept.

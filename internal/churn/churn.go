@@ -1,0 +1,32 @@
+// Package churn keeps maps small whose entries come and go for as long as a
+// process runs.
+//
+// A map of Go never gives memory back. One that always holds about as many
+// entries, since as many are deleted as added, grows all the same: a deleted
+// entry may leave a mark, and a part of the map whose room is used up by entries
+// and marks is split in two now and then, for good. Within hours such a map
+// takes twice the memory that it needs.
+package churn
+
+import "maps"
+
+const (
+	// turnovers is how often all entries of a map are replaced before it is
+	// copied, which then costs a fraction of what that has cost.
+	turnovers = 4
+	// small is how many deletions do not matter.
+	small = 1024
+)
+
+// Renew returns m, or a copy with room for what it holds if much more was deleted
+// from it than that. deleted counts what was deleted from m since it was made; the
+// owner of the map adds to it, and Renew sets it back.
+func Renew[M ~map[K]V, K comparable, V any](m M, deleted *int) M {
+	if *deleted < small || *deleted < turnovers*len(m) {
+		return m
+	}
+	*deleted = 0
+	fresh := make(M, len(m))
+	maps.Copy(fresh, m)
+	return fresh
+}

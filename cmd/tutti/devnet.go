@@ -44,9 +44,9 @@ func devnetFlags(flags *pflag.FlagSet, o *devnet.Options) {
 	flags.IntVar(&o.RPCPort, "rpc-port", 0, "first validator's port for JSON-RPC, the next one for WebSocket (default 8899 or the next free one)")
 	flags.StringVar(&o.Summary, "summary", "", "write a summary as JSON to this file")
 	flags.Float64Var(&o.Drop, "drop", 0, "share of the messages between validators to lose on purpose")
-	flags.DurationVar(&o.Links.Latency, "latency", 0, "delay all packets between validators by so much (needs root, as the next three)")
-	flags.DurationVar(&o.Links.Jitter, "jitter", 0, "delay them by up to so much more, at random")
-	flags.Float64Var(&o.Links.Loss, "loss", 0, "share of these packets to lose")
+	flags.DurationVar(&o.Links.Latency, "latency", 0, "delay all packets between validators by so much (needs root, as --jitter, --loss and --bandwidth do)")
+	flags.DurationVar(&o.Links.Jitter, "jitter", 0, "delay all packets between validators by up to so much more, at random")
+	flags.Float64Var(&o.Links.Loss, "loss", 0, "share of all packets between validators to lose")
 	flags.Float64Var(&o.Links.Bandwidth, "bandwidth", 0, "bytes per second from one validator to another (default: no limit)")
 	flags.Uint64Var(&o.LimitLedgerSize, "limit-ledger-size", 0, "shreds that each validator keeps (default 10000000)")
 }
@@ -69,6 +69,9 @@ func newFaultsCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("seed") {
 				o.Faults.Seed = rand.Uint64()
+			}
+			if c.Flags().Changed("for") && o.Faults.Cut == 0 && o.Faults.Slow == 0 {
+				return usage("--for is about validators that are cut off, or slow executors: say --cut or --slow-executors")
 			}
 			if o.Faults.None() {
 				o.Faults.Kills = killsDefault

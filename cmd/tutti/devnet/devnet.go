@@ -113,16 +113,13 @@ func (o *Options) check() error {
 		return setup.Errorf("latency of %v, jitter of %v, bandwidth of %v: use positive ones, or none", o.Links.Latency, o.Links.Jitter, o.Links.Bandwidth)
 	case o.Links.Loss < 0 || o.Links.Loss >= 1:
 		return setup.Errorf("loss of %v: use a share from 0 to less than 1", o.Links.Loss)
-	case o.Faults != nil && (o.Faults.Cut < 0 || o.Faults.Cut >= o.Validators):
-		return setup.Errorf("%d validators cut off of %d: use fewer than there are", o.Faults.Cut, o.Validators)
-	case o.Faults != nil && o.Faults.Slow != 0 && (o.Faults.Slow < 1 || o.Load == 0):
-		return setup.Errorf("executors %v times slower under a load of %d: use 1 or more, and a load", o.Faults.Slow, o.Load)
-	case o.Faults != nil && o.Faults.Slow != 0 && !o.CanSlow:
-		return setup.Errorf("this program has no slow executors: build it with -tags planted")
-	case o.Faults != nil && (o.Faults.Cut > 0 || o.Faults.Slow > 0) && o.Faults.For <= 0:
-		return setup.Errorf("faults for %v: use a positive duration", o.Faults.For)
 	case o.RPCPort < 0 || o.RPCPort >= 1<<16-1:
 		return setup.Errorf("RPC port %d: use 1 to 65534, or 0 to have one picked", o.RPCPort)
+	}
+	if o.Faults != nil {
+		if err := o.Faults.check(o); err != nil {
+			return err
+		}
 	}
 	if o.Summary == "" {
 		return nil

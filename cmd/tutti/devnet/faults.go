@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tutti/cmd/tutti/load"
+	"tutti/cmd/tutti/setup"
 	"tutti/ledger"
 	"tutti/live/store"
 )
@@ -44,7 +45,39 @@ type Faults struct {
 }
 
 // None tells whether there is nothing to bear.
-func (f *Faults) None() bool { return f.Kills+f.Pauses+f.Pairs+f.Alls+f.Cut == 0 && f.Slow == 0 }
+func (f *Faults) None() bool {
+	return f.Kills == 0 && f.Pauses == 0 && f.Pairs == 0 && f.Alls == 0 && f.Cut == 0 && f.Slow == 0
+}
+
+// FaultsMax bounds the kills and pauses of a kind.
+const FaultsMax = 1_000_000
+
+// check refuses what no devnet with these options can bear.
+func (f *Faults) check(o *Options) error {
+	for _, x := range []struct {
+		flag  string
+		count int
+	}{{"kill", f.Kills}, {"pause", f.Pauses}, {"kill-two", f.Pairs}, {"kill-all", f.Alls}} {
+		if x.count < 0 || x.count > FaultsMax {
+			return setup.Errorf("--%s %d: use 0 to %d", x.flag, x.count, FaultsMax)
+		}
+	}
+	switch {
+	case f.Cut < 0 || f.Cut >= o.Validators:
+		return setup.Errorf("%d validators cut off of %d: use fewer than there are", f.Cut, o.Validators)
+	case f.Slow != 0 && (!(f.Slow >= 1) || o.Load == 0):
+		return setup.Errorf("executors %v times slower under a load of %d: use 1 or more, and a load", f.Slow, o.Load)
+	case f.Slow != 0 && !o.CanSlow:
+		return setup.Errorf("this program has no slow executors: build it with -tags planted")
+	case (f.Cut > 0 || f.Slow > 0) && f.For <= 0:
+		return setup.Errorf("faults for %v: use a positive duration", f.For)
+	case f.OneWay && f.Cut == 0:
+		return setup.Errorf("--one-way is about validators that are cut off: say how many with --cut")
+	case f.Control && f.Kills+f.Pairs+f.Alls == 0:
+		return setup.Errorf("--control is about validators that are killed: say --kill, --kill-two or --kill-all")
+	}
+	return nil
+}
 
 const (
 	waitMax          = 4 * time.Second // before a fault

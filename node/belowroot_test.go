@@ -12,20 +12,7 @@ import (
 // setsOn makes a leader block without records by its scheduled leader.
 func (c *testCluster) setsOn(n *Node, slot ledger.Slot, parent ledger.BlockRef, poh ledger.Hash) []*shred.Set {
 	c.t.Helper()
-	l, _ := n.schedule.Leader(slot)
-	b := leader.NewBuilder(leader.Config{
-		Slot: slot, Parent: parent, ParentPoH: poh,
-		Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
-	})
-	var all []*shred.Set
-	for !b.Done() {
-		sets, err := b.CloseTick(true)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		all = append(all, sets...)
-	}
-	return all
+	return c.signedBlock(n, slot, parent, poh, func(*leader.Builder) {})
 }
 
 // receive gives all shreds of sets to a node, as from their tree.

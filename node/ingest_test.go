@@ -36,14 +36,21 @@ func (c *testCluster) leaderBlock(to int, slot ledger.Slot, parent *validator.Bl
 // makeBlock does so with a block of which record makes the first tick.
 func (c *testCluster) makeBlock(to int, slot ledger.Slot, parent *validator.Block, record func(*leader.Builder)) ledger.BlockRef {
 	c.t.Helper()
-	n := c.nodes[to]
+	all := c.signedBlock(c.nodes[to].Node, slot, parent.BlockRef, parent.LastPoH, record)
+	c.load(to, all)
+	return ledger.BlockRef{Slot: slot, ID: all[len(all)-1].Root}
+}
+
+// signedBlock makes such a block as a node that has taken that shred version
+// would, and gives it to nobody.
+func (c *testCluster) signedBlock(n *Node, slot ledger.Slot, parent ledger.BlockRef, poh ledger.Hash, record func(*leader.Builder)) (all []*shred.Set) {
+	c.t.Helper()
 	l, _ := n.schedule.Leader(slot)
 	b := leader.NewBuilder(leader.Config{
-		Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
+		Slot: slot, Parent: parent, ParentPoH: poh,
 		Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
 	})
 	record(b)
-	var all []*shred.Set
 	for !b.Done() {
 		sets, err := b.CloseTick(true)
 		if err != nil {
@@ -51,8 +58,7 @@ func (c *testCluster) makeBlock(to int, slot ledger.Slot, parent *validator.Bloc
 		}
 		all = append(all, sets...)
 	}
-	c.load(to, all)
-	return ledger.BlockRef{Slot: slot, ID: all[len(all)-1].Root}
+	return all
 }
 
 // load gives sets to a node and waits for what its workers make of them.
@@ -63,12 +69,18 @@ func (c *testCluster) load(to int, sets []*shred.Set) {
 	c.run(10 * time.Millisecond)
 }
 
-// userBlock makes a UserBlock by its scheduled proposer.
+// userBlock makes a UserBlock of lane 0 by its scheduled proposer.
 func (c *testCluster) userBlock(u ledger.UserSlot, anchor ledger.Hash, txs ...ledger.Transaction) (ledger.UserBlockRef, []*shred.Set) {
+	c.t.Helper()
+	return c.userBlockIn(u, 0, anchor, txs...)
+}
+
+// userBlockIn makes one of any lane.
+func (c *testCluster) userBlockIn(u ledger.UserSlot, lane ledger.Lane, anchor ledger.Hash, txs ...ledger.Transaction) (ledger.UserBlockRef, []*shred.Set) {
 	c.t.Helper()
 	n := c.nodes[0]
 	b := proposer.NewBuilder(proposer.Config{
-		U: u, Anchor: anchor, Signer: c.key(n.schedule.Proposers(u)[0]),
+		U: u, Lane: lane, Anchor: anchor, Signer: c.key(n.schedule.Proposers(u)[lane]),
 		ShredVersion: n.shredVersion, Params: n.params, CostMax: n.params.UserBlockCostMax(),
 	})
 	pool := proposer.NewPool(len(txs))
@@ -93,7 +105,7 @@ func (c *testCluster) userBlock(u ledger.UserSlot, anchor ledger.Hash, txs ...le
 		}
 		all = slices.Concat(all, packed, closed)
 	}
-	return ledger.UserBlockRef{U: u, ID: all[len(all)-1].Root}, all
+	return ledger.UserBlockRef{U: u, Lane: lane, ID: all[len(all)-1].Root}, all
 }
 
 // An empty block and a skipped slot make the same last PoH hash with other

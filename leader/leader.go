@@ -13,6 +13,19 @@ import (
 	"tutti/shred"
 )
 
+// A block has the ticks of all slots that were skipped since its parent, 48
+// bytes each, and at most 128 FEC sets (PROTOCOL section 5), of which one holds
+// those of 10 slots.
+const (
+	// SkipMax is how many slots a parent can lie below its block: so many leave
+	// room for the four sets of a block's own ticks.
+	SkipMax = 1240
+	// PauseMax is how many slots a cluster may have stood still when its
+	// validators are started: the rest is for them to meet in, and for what the
+	// first leader has to record.
+	PauseMax = 1000
+)
+
 // Config says which block a Builder makes.
 type Config struct {
 	Slot         ledger.Slot

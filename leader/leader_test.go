@@ -275,6 +275,26 @@ func TestSkippedSlots(t *testing.T) {
 	}
 }
 
+// TestSkipMax: a block of nothing but ticks may lie SkipMax slots above its
+// parent, and not much higher; one that is full of records PauseMax.
+func TestSkipMax(t *testing.T) {
+	rng := testkit.Rand(t)
+	w := newWorld(t, 2)
+	for _, c := range []struct {
+		skipped ledger.Slot
+		fits    bool
+	}{{leader.SkipMax, true}, {leader.SkipMax + 20, false}} {
+		b, sets := w.builder(c.skipped, w.genesis), 0
+		for !b.Done() {
+			sets += len(closeTick(t, b, false))
+		}
+		if fits := sets <= validator.FECSetsMax; fits != c.fits {
+			t.Errorf("%d slots above its parent a block has %d sets", c.skipped, sets)
+		}
+	}
+	w.checkRandom(rng, w.genesis, leader.PauseMax)
+}
+
 // TestFlush: when a set is made. A marker waits a few ticks for company
 // unless all that can be expected is named; votes wait longer.
 func TestFlush(t *testing.T) {

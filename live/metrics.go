@@ -120,6 +120,8 @@ func (m *metrics) report(of any) {
 	case node.BlockHeld:
 		event("block")
 		m.sigs.Add(float64(r.Verified))
+	case node.StoodStill:
+		event("stood still")
 	case node.BlockRejected:
 		event("block rejected")
 	case node.Voted:

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"tutti/bank"
+	"tutti/leader"
 	"tutti/node"
 )
 
@@ -57,6 +58,9 @@ func (o *observer) report(of any) {
 		o.log.Debug("transaction refused", zap.Error(r.Err))
 	case node.BlockRejected:
 		o.log.Warn("invalid block", zap.Stringer("block", r.Block), zap.Error(r.Err))
+	case node.StoodStill:
+		o.log.Error("this node makes no block: more slots were skipped since the newest that it has than a block can hold",
+			zap.Uint64("slot", uint64(r.Slot)), zap.Uint64("newest", uint64(r.Parent)), zap.Int("slots_max", leader.SkipMax))
 	case node.UserBlockRejected:
 		o.log.Warn("malformed UserBlock", zap.Stringer("userblock", r.Ref), zap.Error(r.Err))
 	case node.Equivocated:

@@ -122,6 +122,7 @@ type Node struct {
 	leading      *leader.Builder
 	leadTip      leadState
 	begunSlot    ledger.Slot
+	toldSkip     bool // that too many slots were skipped since it made a block
 	equivocating map[ledger.SlotKey]bool
 	proofs       []EvidenceMessage // of slots above the root, to be repeated
 	repeated     repetition

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -274,10 +273,6 @@ func (n *Node) lead() {
 	}
 }
 
-// skipMax is how far a block's parent can lie below it: a shred has 16 bits
-// for that. A ledger that has stood still for longer needs another T0.
-const skipMax = math.MaxUint16
-
 // beginBlock starts the block of the running slot, if it is this node's to
 // make and there is a parent, or the time to wait for a better one is over.
 func (n *Node) beginBlock() bool {
@@ -286,13 +281,20 @@ func (n *Node) beginBlock() bool {
 		return false
 	}
 	parent := n.buildOn()
-	if parent.Slot >= s || s-parent.Slot > skipMax {
+	if parent.Slot >= s {
+		return false
+	}
+	if s-parent.Slot > leader.SkipMax {
+		if !n.toldSkip {
+			n.toldSkip = true
+			n.report(StoodStill{Slot: s, Parent: parent.Slot})
+		}
 		return false
 	}
 	if n.tick() < uint64(s)*ledger.TicksPerSlot+n.params.GraceTicks && n.seenShred(s-1) && !n.holdsVotable(s-1) {
 		return false
 	}
-	n.begunSlot = s
+	n.begunSlot, n.toldSkip = s, false
 	n.do(Save{Lazy: planted.Is(planted.BegunUnsynced), Records: []Record{BegunRecord{Key: s.Key()}}})
 	n.leading = leader.NewBuilder(leader.Config{
 		Slot: s, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,

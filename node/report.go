@@ -97,6 +97,11 @@ type BlockRejected struct {
 	Err   error
 }
 
+// StoodStill says that this node, which leads a slot, makes no block: since that
+// of Parent, the best that it has, more slots were skipped than a block can hold
+// the ticks of (leader.SkipMax). It is said once until the node makes one.
+type StoodStill struct{ Slot, Parent ledger.Slot }
+
 // Voted is this node's own vote.
 type Voted struct {
 	Block    ledger.BlockRef

@@ -5,18 +5,36 @@ import (
 	"time"
 
 	"tutti/cluster"
+	"tutti/leader"
 )
 
-// After 65 535 slots without a block no parent can be named any more: nobody
-// makes a block, and nobody stops.
+// A cluster that stood still goes on, as long as a block can hold the ticks of
+// the slots that were skipped. After more nobody makes one, and each leader says
+// so once.
 func TestStoodStill(t *testing.T) {
-	c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch = 432_000 })
-	slot := 64 * c.genesis.Params.TickDuration
-	c.now = c.now.Add((skipMax + 1) * slot)
-	c.run(4 * time.Second)
-	for i, n := range c.nodes {
-		if got := count[BlockHeld](n); got != 0 {
-			t.Errorf("node %d holds %d blocks", i, got)
+	for _, x := range []struct {
+		skipped time.Duration
+		blocks  bool
+	}{
+		{leader.PauseMax, true},
+		{leader.SkipMax + 1, false},
+	} {
+		c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch = 432_000 })
+		c.now = c.now.Add(x.skipped * 64 * c.genesis.Params.TickDuration)
+		c.run(6 * time.Second)
+		told := 0
+		for i, n := range c.nodes {
+			if held := count[BlockHeld](n); held > 0 != x.blocks {
+				t.Errorf("%d slots skipped: node %d holds %d blocks", x.skipped, i, held)
+			}
+			if stood := count[StoodStill](n); stood > 1 || stood > 0 && x.blocks {
+				t.Errorf("%d slots skipped: node %d says %d times that it stood still", x.skipped, i, stood)
+			} else {
+				told += stood
+			}
+		}
+		if told == 0 && !x.blocks {
+			t.Errorf("%d slots skipped: nobody says why there are no blocks", x.skipped)
 		}
 	}
 }

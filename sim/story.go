@@ -110,6 +110,8 @@ func (s *story) told(at time.Duration, host int, of any) {
 		first(s.block(r.Block).confirmed, host, at)
 	case node.Rooted:
 		first(s.block(r.Block).rooted, host, at)
+	case node.StoodStill:
+		s.note(at, "node %d makes no block in slot %d: its parent would be that of slot %d", host, r.Slot, r.Parent)
 	case node.UserBlockRejected:
 		s.note(at, "node %d rejects UserBlock %v: %v", host, r.Ref, r.Err)
 	case node.Equivocated:

@@ -254,6 +254,10 @@ func (t *trace) report(of any) {
 		t.tag("block rejected")
 		t.ref(r.Block)
 		t.err(r.Err)
+	case node.StoodStill:
+		t.tag("stood still")
+		t.u64(uint64(r.Slot))
+		t.u64(uint64(r.Parent))
 	case node.Voted:
 		t.tag("voted")
 		t.ref(r.Block)

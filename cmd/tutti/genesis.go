@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tutti/cluster"
+	"tutti/leader"
 	"tutti/ledger"
 )
 
@@ -72,6 +73,9 @@ func newGenesisCommand() *cobra.Command {
 			g, err := cluster.NewGenesis(options)
 			if err != nil {
 				return usage("%w", err)
+			}
+			if over := time.Duration(time.Now().UnixNano()-g.T0) / (ledger.TicksPerSlot * g.Params.TickDuration); over > leader.PauseMax {
+				return usage("this cluster would have begun %d slots ago, and no block can hold the ticks of so many: let it begin at most %d slots ago, with a later --t0 or --start-delay", over, leader.PauseMax)
 			}
 			if err := writeGenesis(dir, g); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
 	"tutti/cmd/tutti/setup"
+	"tutti/leader"
 	"tutti/ledger"
 	"tutti/live/store"
 )
@@ -134,11 +135,6 @@ func (f *folder) has(key ledger.Pubkey) bool {
 	return ok
 }
 
-// pauseMax is how many slots a cluster may stand still, about 7 minutes: the
-// next leader block holds the ticks of all slots that were skipped, in 128 FEC
-// sets at most.
-const pauseMax = 1_000
-
 // checkPause refuses a ledger that has stood still for too long.
 func (f *folder) checkPause(now time.Time) error {
 	var last ledger.Slot
@@ -154,8 +150,8 @@ func (f *folder) checkPause(now time.Time) error {
 		}
 	}
 	slot := ledger.Slot(max(now.UnixNano()-f.genesis.T0, 0) / int64(ledger.TicksPerSlot*f.genesis.Params.TickDuration))
-	if slot > last+pauseMax {
-		return setup.Errorf("%s has stood still for %d slots, and can be continued for %d: --reset makes a new ledger", f.dir, slot-last, pauseMax)
+	if slot > last+leader.PauseMax {
+		return setup.Errorf("%s has stood still for %d slots, and can be continued for %d: --reset makes a new ledger", f.dir, slot-last, leader.PauseMax)
 	}
 	return nil
 }

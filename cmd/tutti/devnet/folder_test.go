@@ -11,6 +11,7 @@ import (
 	"tutti/cluster"
 	"tutti/cmd/tutti/load"
 	"tutti/cmd/tutti/setup"
+	"tutti/leader"
 )
 
 // TestPause: a ledger that stood still too long is refused with the remedy.
@@ -21,13 +22,13 @@ func TestPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Unix(0, f.genesis.T0)
-	if err := f.checkPause(start.Add(pauseMax * 400 * time.Millisecond)); err != nil {
-		t.Errorf("after %d slots: %v", pauseMax, err)
+	if err := f.checkPause(start.Add(leader.PauseMax * 400 * time.Millisecond)); err != nil {
+		t.Errorf("after %d slots: %v", leader.PauseMax, err)
 	}
 	var refused *setup.Error
-	if err := f.checkPause(start.Add((pauseMax + 1) * 400 * time.Millisecond)); !errors.As(err, &refused) ||
+	if err := f.checkPause(start.Add((leader.PauseMax + 1) * 400 * time.Millisecond)); !errors.As(err, &refused) ||
 		!strings.Contains(err.Error(), "--reset") {
-		t.Errorf("after %d slots: %v", pauseMax+1, err)
+		t.Errorf("after %d slots: %v", leader.PauseMax+1, err)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestStoodStill(t *testing.T) {
 		{leader.PauseMax, true},
 		{leader.SkipMax + 1, false},
 	} {
-		c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch = 432_000 })
+		c := newTestCluster(t, 4, func(o *cluster.Options) { o.Params.SlotsPerEpoch, o.Params.HashesPerTick = 432_000, 16 })
 		c.now = c.now.Add(x.skipped * 64 * c.genesis.Params.TickDuration)
 		c.run(6 * time.Second)
 		told := 0

@@ -57,6 +57,7 @@ func newBenchCommand() *cobra.Command {
 	flags.StringVar(&o.JSON, "json", "", "write the report as JSON to this file")
 	flags.StringVar(&o.Benchstat, "benchstat", "", "write Go benchmark lines to this file")
 	flags.StringVar(&o.HTML, "html", "", "write the report as one HTML page to this file")
+	c.MarkFlagsMutuallyExclusive("devnet", "keypair")
 	c.AddCommand(newProfileCommand())
 	c.AddCommand(newCompareCommand())
 	c.AddCommand(newGrowthCommand())

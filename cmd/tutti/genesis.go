@@ -92,6 +92,7 @@ func newGenesisCommand() *cobra.Command {
 	flags.Uint64VarP(&faucetLamports, "faucet-lamports", "t", uint64(cluster.FaucetLamports), "lamports of the faucet")
 	flags.DurationVar(&delay, "start-delay", startDelay, "time from now to the first tick")
 	flags.StringVar(&t0, "t0", "", "time of the first tick, RFC 3339, instead of --start-delay")
+	c.MarkFlagsMutuallyExclusive("t0", "start-delay")
 	params.register(flags)
 	for _, name := range []string{"ledger", "bootstrap-validator", "faucet-pubkey"} {
 		if err := c.MarkFlagRequired(name); err != nil {

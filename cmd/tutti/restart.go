@@ -78,6 +78,7 @@ func newRestartCreateCommand() *cobra.Command {
 	c.Flags().StringVarP(&out, "outfile", "o", "restart.bin", "file to write; one that exists is not overwritten")
 	c.Flags().DurationVar(&delay, "start-delay", restartDelay, "time from now until the cluster goes on")
 	c.Flags().StringVar(&start, "start", "", "time when the cluster goes on, RFC 3339, instead of --start-delay")
+	c.MarkFlagsMutuallyExclusive("start", "start-delay")
 	c.Flags().Uint64Var(&first, "first-slot", 0, fmt.Sprintf("slot with which it goes on (default: %d after the halt)", restartMargin))
 	return c
 }

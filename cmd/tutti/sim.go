@@ -53,13 +53,13 @@ one of them did not pass.`,
 				}
 				cfg.Network.Nudges = append(cfg.Network.Nudges, nudge)
 			}
+			if jobs < 1 {
+				return usage("--jobs %d: want 1 or more", jobs)
+			}
 			if seeds != "" {
 				from, to, err := parseSeeds(seeds)
 				if err != nil {
 					return usage("%w", err)
-				}
-				if jobs < 1 {
-					return usage("--jobs %d: want 1 or more", jobs)
 				}
 				return runSeeds(cmd.OutOrStdout(), cfg, from, to, jobs)
 			}
@@ -92,6 +92,8 @@ one of them did not pass.`,
 			cmd.MarkFlagsMutuallyExclusive("scenario", other.Name)
 		}
 	})
+	cmd.MarkFlagsMutuallyExclusive("seeds", "seed")
+	cmd.MarkFlagsMutuallyExclusive("seeds", "story")
 	cmd.AddCommand(newForgeriesCommand(), newFeedLeaderCommand(), newAdversariesCommand())
 	return cmd
 }

@@ -67,6 +67,10 @@ func openLedger(dir string) (*store.Store, *cluster.Genesis, error) {
 	if err != nil {
 		return nil, nil, usage("%w", err)
 	}
+	if s.Genesis() != g.Hash() {
+		return nil, nil, errors.Join(usage("%w: %s is of %v, its genesis.bin is %v; put the right one there",
+			store.ErrOtherGenesis, dir, s.Genesis(), g.Hash()), s.Close())
+	}
 	return s, g, nil
 }
 
@@ -106,7 +110,7 @@ func newLedgerBoundsCommand(dir *string) *cobra.Command {
 		Short: "Print the first and the last slot that are stored",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			s, _, err := openLedger(*dir)
+			s, g, err := openLedger(*dir)
 			if err != nil {
 				return err
 			}
@@ -120,9 +124,14 @@ func newLedgerBoundsCommand(dir *string) *cobra.Command {
 				return nil
 			}
 			fmt.Fprintf(c.OutOrStdout(), "Ledger has data for slots %d to %d, %d shreds\n", first, last, shreds)
-			if root, err := s.Root(); err == nil {
-				fmt.Fprintf(c.OutOrStdout(), "Root is slot %d, block %v\n", root.Slot, root.ID)
+			root, err := s.Root()
+			if err != nil {
+				return err
 			}
+			if root == (ledger.BlockRef{}) {
+				root.ID = g.Hash() // block 0
+			}
+			fmt.Fprintf(c.OutOrStdout(), "Root is slot %d, block %v\n", root.Slot, root.ID)
 			return nil
 		},
 	}

@@ -104,6 +104,7 @@ var (
 	ErrDiskFull     = errors.New("disk nearly full")
 	ErrNoLedger     = errors.New("no ledger")
 	ErrLayout       = errors.New("ledger of another layout")
+	ErrUnopened     = errors.New("ledger does not open")
 )
 
 // Open opens the ledger in a directory, or makes one. LoadState, if it is
@@ -194,7 +195,8 @@ func openDatabase(ledgerDir, name string, readOnly bool) (*badger.DB, error) {
 		if strings.Contains(err.Error(), "directory lock") {
 			return nil, fmt.Errorf("%w: %s belongs to a running process; stop it first", ErrInUse, ledgerDir)
 		}
-		return nil, fmt.Errorf("open ledger %s: %w", ledgerDir, err)
+		return nil, fmt.Errorf("%w: %s: %w; if this user may read and write it, the disk has damaged it: move the folders %s and %s away and let the node fetch the blocks again, the tower file stays",
+			ErrUnopened, dir, err, blocksName, stateName)
 	}
 	return db, nil
 }

@@ -317,6 +317,18 @@ func TestLedgerOfAnotherGenesis(t *testing.T) {
 	}
 }
 
+// TestDamagedManifest: badger's own words do not say what helps.
+func TestDamagedManifest(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	openTest(t, opt).Close()
+	if err := os.WriteFile(filepath.Join(opt.Dir, stateName, badger.ManifestFilename), make([]byte, 64), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(opt); !errors.Is(err, ErrUnopened) || !strings.Contains(err.Error(), "bad magic; ") || !strings.Contains(err.Error(), "fetch the blocks again") {
+		t.Errorf("opened: %v", err)
+	}
+}
+
 func TestLedgerInUse(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt)

@@ -44,7 +44,7 @@ type Report struct {
 	// Supply is what all accounts hold after the newest executed block, which
 	// is what genesis had without the burnt fees.
 	Supply ledger.Lamports
-	// Last is the newest executed block, BankHash its hash.
+	// Last is the newest executed block, block 0 if none was, BankHash its hash.
 	Last     ledger.BlockRef
 	BankHash ledger.Hash
 }
@@ -111,6 +111,7 @@ func New(g *cluster.Genesis, workers int) (*Replay, error) {
 	r.forks = validator.NewForks(&g.Params, root)
 	r.checked = invariant.New(g, hash)
 	r.heard = invariant.NewHeard(r.checked)
+	r.report.Last, r.report.BankHash = root.BlockRef, hash
 	return r, nil
 }
 

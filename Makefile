@@ -59,7 +59,7 @@ fuzz: ## run every fuzz target for $FUZZTIME
 FUZZ_EXECS ?= 10000000
 FUZZ_DECODERS = ledger:FuzzTransaction ledger:FuzzVote ledger:FuzzEntries ledger:FuzzBatch ledger:FuzzMarkerPayloads ledger:FuzzTransactionError ledger:FuzzReport \
 	shred:FuzzParse consensus:FuzzTower consensus:FuzzBallots node:FuzzMessage node:FuzzRootState node:FuzzHalt repair:FuzzRequest repair:FuzzResponse \
-	cluster:FuzzParseGossip cluster:FuzzParseContact cluster:FuzzParseRestart live/store:FuzzParse
+	cluster:FuzzParseGossip cluster:FuzzContact cluster:FuzzParseRestart live/store:FuzzParse
 FUZZ_BLOCKS = validator:FuzzUserBlock validator:FuzzProgress
 FUZZ_ASSEMBLY = shred:FuzzAssemble turbine:FuzzCollectorModel
 define FUZZ

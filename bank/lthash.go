@@ -49,16 +49,6 @@ func (h *LtHash) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseLtHash reads what Append wrote; false if the length is another.
-func ParseLtHash(b []byte) (LtHash, bool) {
-	var h LtHash
-	if len(b) != LtHashSize {
-		return h, false
-	}
-	h.set(b)
-	return h, true
-}
-
 func (h *LtHash) set(b []byte) {
 	for i := range h {
 		h[i] = binary.LittleEndian.Uint64(b[8*i:])

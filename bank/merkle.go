@@ -22,8 +22,9 @@ func TreeRoot(leaves []ledger.Hash) ledger.Hash {
 	return sealRoot(uint64(len(leaves)), ledger.MerkleRoot(slices.Clone(leaves)))
 }
 
-// TreeProof returns the siblings of leaf i, leaf level first, for
-// VerifyTreeProof. i must be the index of a leaf.
+// TreeProof returns the siblings of leaf i, leaf level first: what a light client
+// needs to check an outcome or an account against a BankHash (PROTOCOL section
+// 11), with VerifyTreeProof. i must be the index of a leaf.
 func TreeProof(leaves []ledger.Hash, i int) []ledger.Hash {
 	var proof []ledger.Hash
 	for level := leaves; len(level) > 1; i /= 2 {

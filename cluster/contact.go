@@ -35,7 +35,7 @@ const (
 	ContactSizeMax = 1 + 32 + 8 + 32 + 2 + 4*(1+AddrMax) + 1 + SoftwareMax + 64
 )
 
-// ErrContact is returned for bytes that are no signed contact record.
+// ErrContact is returned for what cannot stand in a contact record.
 var ErrContact = errors.New("contact record")
 
 const contactFormat = 1
@@ -77,19 +77,6 @@ func (c *Contact) appendBody(b []byte) []byte {
 		b = append(b, s...)
 	}
 	return b
-}
-
-// ParseContact reads exactly one record and checks its signature.
-func ParseContact(b []byte) (Contact, error) {
-	r := &reader{b: b}
-	c := readContact(r)
-	if err := r.done(); err != nil {
-		return Contact{}, fmt.Errorf("%w: %w", ErrContact, err)
-	}
-	if !c.Verify() {
-		return Contact{}, fmt.Errorf("%w: wrong signature of %v", ErrContact, c.Identity)
-	}
-	return c, nil
 }
 
 // Validate returns an error that names an address or a text that cannot stand

@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"errors"
-	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -61,9 +60,6 @@ func (c *Contacts) SetOwn(own Contact) {
 	c.addNews(own.Identity)
 }
 
-// Own returns the own record.
-func (c *Contacts) Own() Contact { return c.own }
-
 // SetStaked says which nodes have stake: they have a place in a full table,
 // do not age, and are preferred as peers.
 func (c *Contacts) SetStaked(nodes []Node) {
@@ -73,28 +69,11 @@ func (c *Contacts) SetStaked(nodes []Node) {
 	}
 }
 
-// Get returns the record of a node other than the own.
-func (c *Contacts) Get(identity ledger.Pubkey) (Contact, bool) {
-	r, ok := c.records[identity]
-	return r, ok
-}
-
 // Len returns the number of records, the own one not counted.
 func (c *Contacts) Len() int { return len(c.order) }
 
-// All returns the records of all other nodes, sorted by identity.
-func (c *Contacts) All() iter.Seq[Contact] {
-	return func(yield func(Contact) bool) {
-		for _, k := range c.order {
-			if !yield(c.records[k]) {
-				return
-			}
-		}
-	}
-}
-
 // Insert takes a record whose signature has been checked, as those of
-// ParseContact and ParseGossip. It tells whether the record is new to the
+// ParseGossip. It tells whether the record is new to the
 // table; an older or equal one, and one of the own identity, is not. The
 // error says why a record is not acceptable.
 func (c *Contacts) Insert(r Contact, now time.Time) (fresh bool, err error) {

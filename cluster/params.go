@@ -114,16 +114,6 @@ func LocalParams(n int) Params {
 	return p
 }
 
-// MainnetParams returns what a cluster of mainnet's size would be given.
-func MainnetParams() Params {
-	p := LocalParams(16)
-	p.HashesPerTick = 62_500
-	p.UserBlockHashesPerTick = 1_000
-	p.SlotsPerEpoch = 432_000
-	p.SignatureRule = sigverify.Strict
-	return p
-}
-
 // SetUserBlockLimits sets FECSetsMax, PayloadMax and TransactionsMax to the
 // defaults for p.Proposers: fewer proposers make larger UserBlocks.
 func (p *Params) SetUserBlockLimits() {

@@ -232,12 +232,6 @@ func (a *Agreement) Doubtful() bool {
 	return false
 }
 
-// Own returns this node's BankHash of a block.
-func (a *Agreement) Own(block ledger.BlockRef) (ledger.Hash, bool) {
-	l, ok := a.own[block]
-	return l.Hash, ok
-}
-
 // Learn takes a checked link of another node's chain, one that Wanted named.
 // It is dropped if LinksMax are there or if it is below the last Prune.
 func (a *Agreement) Learn(l Link) {

@@ -410,7 +410,7 @@ func TestReportsAwaitedAreDropped(t *testing.T) {
 		a.say("a", 3, 2, "p2")
 		a.say("a", 5, 4, "p4")
 		c.then(a)
-		if _, executed := a.Own(block("2")); !executed {
+		if _, executed := a.own[block("2")]; !executed {
 			a.Executed(chainOf(2, "p1", "p2")[0])
 		}
 		if got := a.sums(t, 2); got != c.want {

@@ -123,25 +123,9 @@ func (b *Ballots) Stakes() *Stakes { return b.stakes }
 // State returns the vote state of a voter, nil if no vote of it has counted.
 func (b *Ballots) State(voter int) *VoteState { return b.states[voter] }
 
-// Rep returns rep(v) of PROTOCOL section 9: the bank slot of the voter's
-// last counted vote, 0 before.
-func (b *Ballots) Rep(voter int) ledger.Slot { return b.states[voter].Report().Slot }
-
 // Executed returns e(b) of PROTOCOL section 9: the highest slot that more
 // than two thirds of the stake report to have executed or passed.
 func (b *Ballots) Executed() ledger.Slot { return b.executed }
-
-// ReportedBy returns the stake that reports to have executed or passed a
-// slot (PROTOCOL section 10, epochs).
-func (b *Ballots) ReportedBy(slot ledger.Slot) ledger.Lamports {
-	var sum ledger.Lamports
-	for i, s := range b.states {
-		if s != nil && s.report.Slot >= slot {
-			sum += b.stakes.Items[i].Stake
-		}
-	}
-	return sum
-}
 
 // Rooted returns the highest slot that more than two thirds of the stake
 // have rooted, in votes counted on this fork: its block is finalised (PROTOCOL

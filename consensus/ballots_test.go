@@ -77,8 +77,8 @@ func TestReported(t *testing.T) {
 	b = add(5, says("a", 5, 1, "x"), says("b", 5, 1, "w"))
 	check(b, 1, "x")
 	check(b, 0, "")
-	if b.Rep(2) != 1 || b.ReportedBy(1) != 100 || b.ReportedBy(2) != 0 || b.Rooted() != 0 {
-		t.Fatal(b.Rep(2), b.ReportedBy(1), b.Rooted())
+	if b.Rooted() != 0 {
+		t.Fatal(b.Rooted())
 	}
 	// The last block of which the children can know what was reported.
 	for slot := 6; slot <= ReportsMax; slot++ {
@@ -135,9 +135,9 @@ func TestBallotsBytes(t *testing.T) {
 				if !ok || rng.IntN(3) == 0 {
 					continue
 				}
-				tw := NewTowerFrom(it.VoteAccount, block("0"), b.State(j), fork)
+				tw := countedTower(it.VoteAccount, block("0"), b.State(j), fork)
 				tw.root.Slot, _ = b.State(j).Root()
-				if tip := fork.Tip(); tip.Slot > 0 {
+				if tip := fork.Block(0); tip.Slot > 0 {
 					tw.Record(tip)
 					v := ledger.Vote{Account: it.VoteAccount, Authority: it.VoteAccount}
 					tw.Fill(&v)
@@ -196,7 +196,7 @@ func TestRefs(t *testing.T) {
 	for _, n := range []int{1, chunkLen, chunkLen + 1, AncestorsMax, AncestorsMax + 100} {
 		l := line(0, ledger.Slot(n-1))
 		again := NewLineage(l.Refs()...)
-		if again.Len() != l.Len() || again.Tip() != l.Tip() || again.Oldest() != l.Oldest() {
+		if again.Len() != l.Len() || again.Block(0) != l.Block(0) || again.Oldest() != l.Oldest() {
 			t.Fatalf("%d blocks: %d from %d, want %d from %d", n, again.Len(), again.Oldest(), l.Len(), l.Oldest())
 		}
 	}

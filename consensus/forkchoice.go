@@ -222,29 +222,6 @@ func (f *ForkChoice) Candidates(slot ledger.Slot) (refs []ledger.BlockRef) {
 // Has tells whether a block is in the tree.
 func (f *ForkChoice) Has(ref ledger.BlockRef) bool { return f.blocks[ref] != nil }
 
-// Len returns the number of blocks in the tree.
-func (f *ForkChoice) Len() int { return len(f.blocks) }
-
-// Root returns the root of the tree.
-func (f *ForkChoice) Root() ledger.BlockRef { return f.root.ref }
-
-// Parent returns the parent of a block, false at the root and outside the
-// tree.
-func (f *ForkChoice) Parent(ref ledger.BlockRef) (ledger.BlockRef, bool) {
-	if b := f.blocks[ref]; b != nil && b.parent != nil {
-		return b.parent.ref, true
-	}
-	return ledger.BlockRef{}, false
-}
-
-// Weight returns the stake that lies on a block and its descendants.
-func (f *ForkChoice) Weight(ref ledger.BlockRef) ledger.Lamports {
-	if b := f.blocks[ref]; b != nil {
-		return b.weight
-	}
-	return 0
-}
-
 // Ancestor tells whether a is b or one of its ancestors, as far as the tree
 // goes: false if one of them is not in it.
 func (f *ForkChoice) Ancestor(a, b ledger.BlockRef) bool {

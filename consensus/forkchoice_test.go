@@ -118,7 +118,7 @@ func TestForkChoiceFollowsNaiveModel(t *testing.T) {
 				n.votes[who] = append(n.votes[who], b)
 			}
 			for _, b := range added {
-				if got, want := f.Weight(b), n.weight(b); got != want {
+				if got, want := f.weight(b), n.weight(b); got != want {
 					t.Fatalf("step %d: weight of %v is %d, want %d", step, b, got, want)
 				}
 				if got, ok := f.BestOn(b); ok && got != n.best(b) {
@@ -135,8 +135,8 @@ func TestForkChoiceFollowsNaiveModel(t *testing.T) {
 		root := added[rng.IntN(len(added))]
 		f.SetRoot(root)
 		n.setRoot(root)
-		if f.Len() != len(n.parent)+1 || f.Root() != root {
-			t.Fatalf("%d blocks under %v, want %d", f.Len(), root, len(n.parent)+1)
+		if len(f.blocks) != len(n.parent)+1 || f.root.ref != root {
+			t.Fatalf("%d blocks under %v, want %d", len(f.blocks), root, len(n.parent)+1)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func TestForkChoiceOrder(t *testing.T) {
 			}
 			s := fmt.Sprint(f.Best())
 			for _, b := range blocks {
-				s += fmt.Sprint(" ", f.Weight(b))
+				s += fmt.Sprint(" ", f.weight(b))
 			}
 			return s
 		}
@@ -211,8 +211,8 @@ func TestPendingVotesAreBounded(t *testing.T) {
 	}
 	f.Add(block("1"), block("0"))
 	f.Add(block("10000"), block("1"))
-	if f.Weight(block("1")) != 30 || f.Weight(block("10000")) != 10 || len(f.voters[1].pending) != 0 {
-		t.Fatal(f.Weight(block("1")), f.Weight(block("10000")))
+	if f.weight(block("1")) != 30 || f.weight(block("10000")) != 10 || len(f.voters[1].pending) != 0 {
+		t.Fatal(f.weight(block("1")), f.weight(block("10000")))
 	}
 }
 
@@ -225,15 +225,15 @@ func TestForkChoiceEpochs(t *testing.T) {
 	f.Add(block("32"), block("31"))
 	f.Vote(account("a"), block("31"))
 	f.Vote(account("b"), block("31"))
-	if f.Weight(block("31")) != 100 {
-		t.Fatal(f.Weight(block("31")))
+	if f.weight(block("31")) != 100 {
+		t.Fatal(f.weight(block("31")))
 	}
 	f.Vote(account("a"), block("32"))
 	f.Vote(account("b"), block("32"))
 	f.Vote(account("c"), block("32"))
 	f.Vote(account("c"), block("64"))
-	if f.Weight(block("32")) != 100 || f.Weight(block("31")) != 160 {
-		t.Fatal(f.Weight(block("32")), f.Weight(block("31")))
+	if f.weight(block("32")) != 100 || f.weight(block("31")) != 160 {
+		t.Fatal(f.weight(block("32")), f.weight(block("31")))
 	}
 }
 

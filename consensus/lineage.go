@@ -65,9 +65,6 @@ func (l *Lineage) Len() int { return min(l.all(), AncestorsMax) }
 // Block returns the i-th newest block; 0 is the block itself.
 func (l *Lineage) Block(i int) ledger.BlockRef { return l.get(l.all() - 1 - i) }
 
-// Tip returns the block whose lineage this is.
-func (l *Lineage) Tip() ledger.BlockRef { return l.newest[len(l.newest)-1] }
-
 // Oldest returns the slot of the oldest block that is known.
 func (l *Lineage) Oldest() ledger.Slot { return l.Block(l.Len() - 1).Slot }
 

@@ -19,7 +19,7 @@ func TestLineage(t *testing.T) {
 	forks := []fork{{NewLineage(start), []ledger.BlockRef{start}}}
 	for range 1500 {
 		f := forks[max(0, len(forks)-1-rng.IntN(3)*rng.IntN(3))]
-		slot := f.l.Tip().Slot + ledger.Slot(1+rng.IntN(2))
+		slot := f.l.Block(0).Slot + ledger.Slot(1+rng.IntN(2))
 		b := block(fmt.Sprint(slot, string(rune('a'+rng.IntN(26))))[:len(fmt.Sprint(slot))+1])
 		list := append(f.list[:len(f.list):len(f.list)], b)
 		forks = append(forks, fork{f.l.Extend(b), list})
@@ -29,8 +29,8 @@ func TestLineage(t *testing.T) {
 			continue
 		}
 		known := f.list[max(0, len(f.list)-AncestorsMax):]
-		if f.l.Len() != len(known) || f.l.Oldest() != known[0].Slot || f.l.Tip() != known[len(known)-1] {
-			t.Fatalf("len %d oldest %d tip %v", f.l.Len(), f.l.Oldest(), f.l.Tip())
+		if f.l.Len() != len(known) || f.l.Oldest() != known[0].Slot || f.l.Block(0) != known[len(known)-1] {
+			t.Fatalf("len %d oldest %d tip %v", f.l.Len(), f.l.Oldest(), f.l.Block(0))
 		}
 		at := make(map[ledger.Slot]ledger.Hash)
 		for j, b := range known {
@@ -40,7 +40,7 @@ func TestLineage(t *testing.T) {
 			}
 		}
 		after := len(known)
-		for slot := range f.l.Tip().Slot + 3 {
+		for slot := range f.l.Block(0).Slot + 3 {
 			want, ok := at[slot]
 			if ok {
 				after--

@@ -113,6 +113,26 @@ func newScene(stakes ...string) *scene {
 
 func (s *scene) vote(b ledger.BlockRef) *Ballots { return s.ballots[b] }
 
+// countedTower is the tower that the votes of an account show which were counted
+// on a fork, above the root.
+func countedTower(identity ledger.Pubkey, root ledger.BlockRef, counted *VoteState, fork Ancestry) *Tower {
+	t := NewTower(identity, root)
+	for _, l := range counted.Lockouts() {
+		if id, ok := fork.At(l.Slot); ok && l.Slot > root.Slot {
+			t.votes = append(t.votes, TowerVote{ledger.BlockRef{Slot: l.Slot, ID: id}, l.Confirmations})
+		}
+	}
+	return t
+}
+
+// weight is the stake that lies on a block and its descendants.
+func (f *ForkChoice) weight(ref ledger.BlockRef) ledger.Lamports {
+	if b := f.blocks[ref]; b != nil {
+		return b.weight
+	}
+	return 0
+}
+
 // cast makes the vote of an account for a block as its votes counted on the
 // fork of parent tell it to.
 func (s *scene) cast(who string, target, parent ledger.BlockRef) ledger.Vote {
@@ -121,7 +141,7 @@ func (s *scene) cast(who string, target, parent ledger.BlockRef) ledger.Vote {
 	if i, ok := on.Stakes().Voter(k); ok {
 		state = on.State(i)
 	}
-	t := NewTowerFrom(k, block("0"), state, s.lineage[parent])
+	t := countedTower(k, block("0"), state, s.lineage[parent])
 	if root, ok := state.Root(); ok {
 		t.root.Slot = root
 	}
@@ -169,7 +189,7 @@ func (s *scene) add(args []string) string {
 
 func (s *scene) towerString() string {
 	var out []string
-	for _, v := range s.tower.Votes() {
+	for _, v := range s.tower.votes {
 		out = append(out, fmt.Sprintf("%s(%d)", name(v.Block), v.Confirmations))
 	}
 	return fmt.Sprintf("root %s votes %s", name(s.tower.Root()), strings.Join(out, " "))
@@ -215,7 +235,7 @@ func (s *scene) do(line string) string {
 		}
 		return name(b)
 	case "weight":
-		return strconv.Itoa(int(s.forks.Weight(block(args[0]))))
+		return strconv.Itoa(int(s.forks.weight(block(args[0]))))
 	case "root":
 		pruned, ok := s.forks.SetRoot(block(args[0]))
 		return fmt.Sprintf("%v, pruned %s", ok, names(pruned))
@@ -242,7 +262,7 @@ func (s *scene) do(line string) string {
 			s.agreed.Learn(l)
 			return "ok"
 		}
-		l.ParentHash, _ = s.agreed.Own(parent)
+		l.ParentHash = s.agreed.own[parent].Hash
 		s.agreed.Executed(l)
 		return "ok"
 	case "report": // report VOTER:VOTED SLOT:BLOCK:VALUE…

@@ -121,9 +121,6 @@ func (t *Tally) Confirmed(block ledger.BlockRef) bool {
 	return stakes != nil && TwoThirds(t.sums[block], stakes.Total())
 }
 
-// Newest returns the newest block that is confirmed.
-func (t *Tally) Newest() ledger.BlockRef { return t.newest }
-
 // Rooted returns the highest slot that more than two thirds of the stake say
 // to have rooted, 0 before. It never decreases. On which fork they have is not
 // known, as votes name the slot of their root alone: it tells that there are

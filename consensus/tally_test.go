@@ -36,8 +36,8 @@ func TestConfirmed(t *testing.T) {
 		{"a", "4", true, "5"}, // older, later
 		{"a", "0", false, "5"},
 	} {
-		if got := y.Vote(seenVote(c.who, c.block, -1)); got != c.confirmed || name(y.Newest()) != c.newest {
-			t.Fatalf("%+v: %v, newest %v", c, got, y.Newest())
+		if got := y.Vote(seenVote(c.who, c.block, -1)); got != c.confirmed || name(y.newest) != c.newest {
+			t.Fatalf("%+v: %v, newest %v", c, got, y.newest)
 		}
 	}
 	if !y.Confirmed(block("5")) || y.Confirmed(block("5b")) || y.Stake(block("5b")) != 33 {
@@ -47,7 +47,7 @@ func TestConfirmed(t *testing.T) {
 		t.Fatal(got)
 	}
 	y.Prune(5)
-	if len(y.Seen()) != 0 || y.Newest() != block("5") || y.Vote(seenVote("a", "5", -1)) {
+	if len(y.Seen()) != 0 || y.newest != block("5") || y.Vote(seenVote("a", "5", -1)) {
 		t.Fatal("pruned")
 	}
 }

@@ -98,29 +98,11 @@ func NewTower(identity ledger.Pubkey, root ledger.BlockRef) *Tower {
 	return &Tower{identity: identity, root: root}
 }
 
-// NewTowerFrom returns a tower as the votes counted on a fork tell it, for a
-// node whose own tower is lost. The root must be a block of the fork, and
-// votes at or below it are left out. Votes that were sent but have not been
-// counted are not in it: the caller must be sure that their lockouts are over.
-func NewTowerFrom(identity ledger.Pubkey, root ledger.BlockRef, counted *VoteState, fork Ancestry) *Tower {
-	t := NewTower(identity, root)
-	for _, l := range counted.Lockouts() {
-		if id, ok := fork.At(l.Slot); ok && l.Slot > root.Slot {
-			t.votes = append(t.votes, TowerVote{ledger.BlockRef{Slot: l.Slot, ID: id}, l.Confirmations})
-		}
-	}
-	return t
-}
-
 // Identity returns whose tower this is.
 func (t *Tower) Identity() ledger.Pubkey { return t.identity }
 
 // Root returns the newest block that this node has rooted.
 func (t *Tower) Root() ledger.BlockRef { return t.root }
-
-// Votes returns the votes that lock this node, oldest first. The caller must
-// not change them.
-func (t *Tower) Votes() []TowerVote { return t.votes }
 
 // Last returns the block of the last vote.
 func (t *Tower) Last() (ledger.BlockRef, bool) {

@@ -53,7 +53,7 @@ func TestTowerFollowsNaiveModel(t *testing.T) {
 			votes, root = naivePush(votes, root, slot)
 			var v ledger.Vote
 			tw.Fill(&v)
-			if !slices.Equal(v.Lockouts, votes) || v.Root != root || !ordered(tw.Votes()) {
+			if !slices.Equal(v.Lockouts, votes) || v.Root != root || !ordered(tw.votes) {
 				t.Fatalf("slot %d: tower %v, want %v", slot, v, votes)
 			}
 			if rooted != (tw.Root() != before) || rooted && made != tw.Root() {
@@ -80,7 +80,7 @@ func TestNoContradiction(t *testing.T) {
 		for slot := 1; slot < 120; slot++ {
 			parent := refs[max(0, len(refs)-1-rng.IntN(4))]
 			if !s.forks.Has(parent) {
-				parent = s.forks.Root()
+				parent = s.forks.root.ref
 			}
 			ref := block(fmt.Sprint(slot))
 			line := []string{name(ref), "on", name(parent), "me:" + name(parent), "b:" + name(parent)}
@@ -111,7 +111,7 @@ func TestNoContradiction(t *testing.T) {
 			}
 			said = append(said, vote{ref: candidate})
 			for i := range said {
-				for _, v := range s.tower.Votes() {
+				for _, v := range s.tower.votes {
 					if v.Block == said[i].ref {
 						said[i].until = v.lockedUntil()
 					}
@@ -121,19 +121,6 @@ func TestNoContradiction(t *testing.T) {
 	}
 	if switched == 0 {
 		t.Fatal("no fork was switched: the test does not test")
-	}
-}
-
-// TestTowerFromCounted rebuilds a lost tower from the ledger.
-func TestTowerFromCounted(t *testing.T) {
-	fork := line(0, 20)
-	state := &VoteState{lockouts: tower(3, 5, 9, 2, 10, 1)}
-	tw := NewTowerFrom(account("a"), block("3"), state, fork)
-	if got := fmt.Sprint(tw.Votes()[0].Block.Slot, tw.Votes()[1].Block.Slot, len(tw.Votes())); got != "9 10 2" {
-		t.Fatal(got)
-	}
-	if tw = NewTowerFrom(account("a"), block("3"), nil, fork); len(tw.Votes()) != 0 || tw.Identity() != account("a") {
-		t.Fatal(tw)
 	}
 }
 

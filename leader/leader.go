@@ -74,9 +74,6 @@ func NewBuilder(cfg Config) *Builder {
 // Slot returns the block's slot.
 func (b *Builder) Slot() ledger.Slot { return b.cfg.Slot }
 
-// Parent returns the block's parent.
-func (b *Builder) Parent() ledger.BlockRef { return b.cfg.Parent }
-
 // Ticks returns how many of the slot's own 64 ticks are closed.
 func (b *Builder) Ticks() int { return b.ticks }
 

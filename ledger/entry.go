@@ -18,9 +18,6 @@ type Entry struct {
 	Transactions []Transaction
 }
 
-// IsTick tells whether the entry records nothing.
-func (e *Entry) IsTick() bool { return len(e.Transactions) == 0 }
-
 // Mixin returns what the entry mixes into the PoH: the Merkle root over all
 // signatures of its transactions in order, zeros for a tick.
 func (e *Entry) Mixin() Hash {

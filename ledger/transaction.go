@@ -31,7 +31,7 @@ var (
 
 // Transaction is a view of one transaction's wire bytes: the bytes and where
 // its parts begin (FORMATS section 1). Only ParseTransaction and
-// ParseTransactionPrefix make one, so all its offsets are inside the bytes; the
+// ParseEntries make one, so all its offsets are inside the bytes; the
 // fields themselves mean nothing before Sanitize. It aliases the bytes that it
 // was parsed from, which must not change; parsing and reading it allocate
 // nothing.
@@ -77,13 +77,6 @@ func ParseTransaction(b []byte) (t Transaction, err error) {
 		}
 	}
 	return t, err
-}
-
-// ParseTransactionPrefix reads the transaction that b begins with and returns
-// it with the number of bytes that it takes.
-func ParseTransactionPrefix(b []byte) (t Transaction, n int, err error) {
-	n, err = t.parse(b)
-	return t, n, err
 }
 
 // parse makes t the transaction that b begins with and returns its length.
@@ -175,14 +168,6 @@ func versionError(b byte) error {
 		return ErrVersion1
 	}
 	return ErrVersion
-}
-
-// Clone returns the transaction on a copy of its bytes, for keeping one
-// longer than the buffer that it came in.
-func (t *Transaction) Clone() Transaction {
-	c := *t
-	c.raw = append([]byte(nil), t.raw...)
-	return c
 }
 
 // Raw returns the transaction's wire bytes, which must not be changed.
@@ -318,9 +303,6 @@ func (t *Transaction) NumLookups() int { return int(t.numLookups) }
 func (t *Transaction) NumLookupKeys() int {
 	return int(t.numLookupWritable) + int(t.numLookupReadonly)
 }
-
-// NumLookupWritable returns how many of those are writable.
-func (t *Transaction) NumLookupWritable() int { return int(t.numLookupWritable) }
 
 // Lookups yields the uses of lookup tables in order, each with its index.
 // They alias the transaction's bytes.

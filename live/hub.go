@@ -34,7 +34,6 @@ var (
 
 // Subscription is one subscriber's queue.
 type Subscription struct {
-	hub   *Hub
 	queue *queue[Report]
 	ended chan struct{}
 	err   error // set before ended is closed
@@ -44,7 +43,7 @@ type Subscription struct {
 // Subscribe returns a subscription with room for max reports. One made before
 // Run misses none.
 func (h *Hub) Subscribe(max int) *Subscription {
-	s := &Subscription{hub: h, queue: newQueue[Report](max), ended: make(chan struct{})}
+	s := &Subscription{queue: newQueue[Report](max), ended: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -76,16 +75,6 @@ func (s *Subscription) Next(ctx context.Context) ([]Report, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-	}
-}
-
-// Close ends the subscription.
-func (s *Subscription) Close() {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	if _, ok := s.hub.subs[s]; ok {
-		delete(s.hub.subs, s)
-		s.end(ErrStopped)
 	}
 }
 

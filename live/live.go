@@ -258,9 +258,6 @@ func (l *Live) View() *bank.View { return l.executor.view() }
 // Addr returns the UDP address for peers and clients.
 func (l *Live) Addr() netip.AddrPort { return l.endpoint.Addr() }
 
-// Store returns the ledger on disk.
-func (l *Live) Store() *store.Store { return l.store }
-
 // Metrics returns the registry of the node's metrics.
 func (l *Live) Metrics() *prometheus.Registry { return l.metrics.registry }
 

@@ -37,9 +37,6 @@ func New(seed ledger.Hash, hashesPerTick uint64) *Chain {
 // Hash returns the newest hash.
 func (c *Chain) Hash() ledger.Hash { return c.hash }
 
-// Hashes returns the number of hashes since the seed.
-func (c *Chain) Hashes() uint64 { return c.hashes }
-
 // Remaining returns the number of hashes up to the end of the current tick,
 // the tick's own included: it is never 0, and always 1 in low power.
 func (c *Chain) Remaining() uint64 { return c.remaining }

@@ -61,8 +61,8 @@ func TestChainByHand(t *testing.T) {
 	if n != 2 || got != four {
 		t.Fatalf("tick: %d %v", n, got)
 	}
-	if c.Hashes() != 4 || c.Remaining() != 4 || c.Hash() != four {
-		t.Fatalf("hashes %d, remaining %d", c.Hashes(), c.Remaining())
+	if c.hashes != 4 || c.Remaining() != 4 || c.Hash() != four {
+		t.Fatalf("hashes %d, remaining %d", c.hashes, c.Remaining())
 	}
 }
 
@@ -100,7 +100,7 @@ func TestLowPower(t *testing.T) {
 		}
 	}
 	v, err := verify(ledger.Hash{}, 0, entries)
-	if err != nil || v.Ticks() != 3 || v.Hashes() != c.Hashes() || v.Hash() != c.Hash() {
+	if err != nil || v.Ticks() != 3 || v.Hashes() != c.hashes || v.Hash() != c.Hash() {
 		t.Fatalf("%v, %d ticks, %d hashes", err, v.Ticks(), v.Hashes())
 	}
 }
@@ -123,7 +123,7 @@ func TestVerifierFollowsChain(t *testing.T) {
 			entries = append(entries, tick(c))
 		}
 		v, err := verify(seed, hashesPerTick, entries)
-		if err != nil || v.Hashes() != c.Hashes() || v.Hashes() != v.Ticks()*hashesPerTick {
+		if err != nil || v.Hashes() != c.hashes || v.Hashes() != v.Ticks()*hashesPerTick {
 			t.Fatalf("%v: %d hashes in %d ticks of %d", err, v.Hashes(), v.Ticks(), hashesPerTick)
 		}
 		i := rng.IntN(len(entries))

@@ -312,16 +312,6 @@ func (s *Shred) join(level int, own *node) ledger.Hash {
 	return join(&sibling, own)
 }
 
-// SameAs tells whether two shreds are equal but for the retransmitter's
-// signature.
-func (s *Shred) SameAs(o *Shred) bool {
-	if len(s.raw) != len(o.raw) || s.raw[offVariant] != o.raw[offVariant] {
-		return false
-	}
-	end := s.proofOffset() + proofSize
-	return string(s.raw[:end]) == string(o.raw[:end])
-}
-
 // Resign writes the retransmitter's signature of the Merkle root into the
 // bytes of a resigned shred. Nobody else may use the bytes meanwhile.
 func Resign(raw []byte, identity ed25519.PrivateKey) error {

@@ -105,9 +105,6 @@ func TestShredderSets(t *testing.T) {
 		t.Run(fmt.Sprintf("%v/%d/%t", tc.key, tc.size, tc.last), func(t *testing.T) {
 			batch := randomBytes(testkit.Rand(t), tc.size)
 			s := NewShredder(testConfig(tc.key))
-			if n := s.SetsFor(tc.size, tc.last); n != len(tc.want) {
-				t.Errorf("SetsFor gives %d, want %d", n, len(tc.want))
-			}
 			sets, err := s.Shred(batch, 70, tc.last)
 			if err != nil {
 				t.Fatal(err)
@@ -547,7 +544,7 @@ func TestResign(t *testing.T) {
 		if was.VerifyRetransmitter(sigverify.Strict, pub) || !s.VerifyRetransmitter(sigverify.Strict, pub) {
 			t.Errorf("place %d: retransmitter", i)
 		}
-		if !s.SameAs(&was) || bytes.Equal(s.Raw(), was.Raw()) {
+		if bytes.Equal(s.Raw(), was.Raw()) {
 			t.Errorf("place %d: comparison", i)
 		}
 	}
@@ -561,10 +558,6 @@ func TestResign(t *testing.T) {
 	s := plain.Shred(0)
 	if s.VerifyRetransmitter(sigverify.Strict, pub) {
 		t.Error("plain shred has a retransmitter")
-	}
-	first, second := plain.Shred(0), plain.Shred(1)
-	if first.SameAs(&second) {
-		t.Error("two shreds are the same")
 	}
 }
 

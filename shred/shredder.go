@@ -49,9 +49,6 @@ func (s *Shredder) Root() ledger.Hash { return s.chained }
 // Sets returns the number of sets made so far.
 func (s *Shredder) Sets() int { return int(s.index / SetData) }
 
-// SetsFor returns the number of sets that Shred makes of a batch of n bytes.
-func (s *Shredder) SetsFor(n int, last bool) int { return len(s.split(n, last)) }
-
 // Shred makes the sets of one batch, at least one, padded to whole sets. The
 // last batch ends the block; of a leader block its end lies in one set whose
 // shreds retransmitters sign (FORMATS section 2). It returns ErrClosed after

@@ -460,12 +460,6 @@ func (c *Collector) Want(key ledger.SlotKey, id ledger.Hash) bool {
 	return true
 }
 
-// Wanted tells whether a set is known to belong to a wanted block.
-func (c *Collector) Wanted(key ledger.SlotKey, root ledger.Hash) bool {
-	b := c.keys[key]
-	return b != nil && b.wanted[root]
-}
-
 // want marks root as wanted, and what it is known to follow.
 func (c *Collector) want(b *block, root ledger.Hash) {
 	for {

@@ -285,7 +285,7 @@ func TestCollectWanted(t *testing.T) {
 		t.Fatalf("a set of which nobody knows that it is wanted: %+v", in)
 	}
 	for i := len(three) - 1; i >= 0; i-- {
-		if !c.Wanted(userKey, three[i].Root) {
+		if !c.keys[userKey].wanted[three[i].Root] {
 			t.Fatalf("set %d is not wanted", i)
 		}
 		if in := insert(c, three[i], 7); !in.New {
@@ -300,14 +300,6 @@ func TestCollectWanted(t *testing.T) {
 		if g.Root != three[2-i].Root || g.Held != 1 || g.Missing != ^uint64(1<<7) {
 			t.Fatalf("gap %d: %+v", i, g)
 		}
-	}
-	for i, s := range c.SpineShreds(userKey, id) {
-		if !bytes.Equal(s.Raw(), three[2-i].Shreds[7]) {
-			t.Fatalf("spine, shred %d", i)
-		}
-	}
-	if roots, ok := c.Spine(userKey, id); !ok || !slices.Equal(roots, rootsOf(three)) {
-		t.Fatalf("spine %v", roots)
 	}
 	for _, set := range three {
 		if in := insert(c, set, upTo(shred.SetData+1)...); in.Drop == DropRoots {
@@ -326,7 +318,7 @@ func TestWantKnown(t *testing.T) {
 	insert(c, sets[1], 0)
 	c.Want(userKey, sets[2].Root)
 	for i, set := range sets {
-		if !c.Wanted(userKey, set.Root) {
+		if !c.keys[userKey].wanted[set.Root] {
 			t.Errorf("set %d is not wanted", i)
 		}
 	}
@@ -361,9 +353,6 @@ func TestCollectFailed(t *testing.T) {
 	}
 	if c.Chain(userKey, sets[2].Root) != nil {
 		t.Fatal("Chain of an invalid block")
-	}
-	if _, ok := c.Spine(userKey, sets[2].Root); ok {
-		t.Fatal("Spine of an invalid block")
 	}
 	seen, ok := c.Missing(userKey)
 	if !ok || len(seen.Gaps) != 0 {
@@ -527,18 +516,12 @@ func TestRelease(t *testing.T) {
 	if _, ok := c.Set(leaderKey, id); ok {
 		t.Fatal("Set under another key")
 	}
-	if root, ok := c.Highest(userKey); !ok || root != id {
-		t.Fatal("Highest")
-	}
 	c.Release(userKey, id)
 	if _, bodies := c.Usage(); bodies != 0 {
 		t.Fatalf("%d sets with shreds", bodies)
 	}
 	if n := c.Need(userKey, id); n.Status != Complete || c.Chain(userKey, id) != nil {
 		t.Fatalf("%+v", n)
-	}
-	if _, ok := c.Highest(userKey); ok {
-		t.Fatal("Highest of released sets")
 	}
 	if in := insert(c, sets[0], 60); !in.New {
 		t.Fatalf("a shred that was not forwarded yet: %+v", in)
@@ -549,12 +532,21 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// samples are the shreds that are kept of the sets of a block, last to first.
+func samples(c *Collector, id ledger.Hash) (kept []shred.Shred) {
+	sets, _, _ := c.walk(userKey, id)
+	for _, f := range sets {
+		kept = append(kept, f.sample)
+	}
+	return kept
+}
+
 func TestSlimSetsKeepTheirPayload(t *testing.T) {
 	c := NewCollector(testLimits)
 	old, young := makeBlock(t, userKey, "abc"), makeBlock(t, leaderKey+1, "abc")
 	feed(t, c, old...)
 	feed(t, c, young...)
-	id, spine := lastRoot(old), c.SpineShreds(userKey, lastRoot(old))
+	id, spine := lastRoot(old), samples(c, lastRoot(old))
 	c.SlimBelow(userKey.Slot() + 1)
 	for range 2 { // slim ones do not become slimmer
 		for i, set := range c.Chain(userKey, id) {
@@ -568,7 +560,7 @@ func TestSlimSetsKeepTheirPayload(t *testing.T) {
 		if raws, ok := c.Set(userKey, id); ok {
 			t.Fatalf("%d shreds of a slim set", len(raws))
 		}
-		for i, s := range c.SpineShreds(userKey, id) {
+		for i, s := range samples(c, id) {
 			if !bytes.Equal(s.Raw(), spine[i].Raw()) {
 				t.Fatal("another spine")
 			}
@@ -589,9 +581,6 @@ func TestMissing(t *testing.T) {
 	sets := makeBlock(t, leaderKey, "abcde")
 	if _, ok := c.Missing(leaderKey); ok {
 		t.Fatal("something is there")
-	}
-	if _, ok := c.Highest(leaderKey); ok {
-		t.Fatal("Highest of nothing")
 	}
 	feed(t, c, sets[0])
 	insert(c, sets[3], 4, 5)

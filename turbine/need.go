@@ -114,20 +114,6 @@ func (c *Collector) Chain(key ledger.SlotKey, id ledger.Hash) []*shred.Set {
 	return chain
 }
 
-// Spine returns the roots of the sets of the block id under key, first to
-// last, or false if one of them is unknown or the block is invalid.
-func (c *Collector) Spine(key ledger.SlotKey, id ledger.Hash) ([]ledger.Hash, bool) {
-	sets, status, unknown := c.walk(key, id)
-	if status == Invalid || unknown != nil {
-		return nil, false
-	}
-	roots := make([]ledger.Hash, len(sets))
-	for i, f := range sets {
-		roots[len(sets)-1-i] = f.root
-	}
-	return roots, true
-}
-
 // Parent returns the parent that the leader block id under key names, as soon
 // as one shred of its first set is here and the sets between are known: long
 // before the block is complete. Nobody has checked yet that there is such a
@@ -144,17 +130,6 @@ func (c *Collector) Parent(key ledger.SlotKey, id ledger.Hash) (parent ledger.Bl
 	return ledger.BlockRef{Slot: key.Slot() - ledger.Slot(first.sample.ParentOffset()), ID: first.chained}, true
 }
 
-// SpineShreds returns one shred of each set of the block id under key, last
-// to first, up to the first set that is unknown.
-func (c *Collector) SpineShreds(key ledger.SlotKey, id ledger.Hash) []shred.Shred {
-	sets, _, _ := c.walk(key, id)
-	shreds := make([]shred.Shred, len(sets))
-	for i, f := range sets {
-		shreds[i] = f.sample
-	}
-	return shreds
-}
-
 // Set returns the 64 raw shreds of a set, or false if it is not assembled, or
 // slim.
 func (c *Collector) Set(key ledger.SlotKey, root ledger.Hash) ([][]byte, bool) {
@@ -163,25 +138,6 @@ func (c *Collector) Set(key ledger.SlotKey, root ledger.Hash) ([][]byte, bool) {
 		return nil, false
 	}
 	return f.whole.Shreds[:], true
-}
-
-// Highest returns the root of the assembled set with the highest index under
-// key, or false.
-func (c *Collector) Highest(key ledger.SlotKey) (ledger.Hash, bool) {
-	b := c.keys[key]
-	if b == nil {
-		return ledger.Hash{}, false
-	}
-	var best *set
-	for _, f := range b.sets {
-		if f.whole != nil && (best == nil || f.index > best.index) {
-			best = f
-		}
-	}
-	if best == nil {
-		return ledger.Hash{}, false
-	}
-	return best.root, true
 }
 
 // walk follows the block id under key from its last set to its first. It

@@ -58,9 +58,6 @@ func NewTree(nodes []Node, fanout int) *Tree {
 	return t
 }
 
-// Len returns the number of nodes.
-func (t *Tree) Len() int { return len(t.nodes) }
-
 // Root returns the node to which the signer of a shred sends it; ok is false
 // if there is no other node.
 func (t *Tree) Root(key ledger.SlotKey, data bool, index uint32, signer ledger.Pubkey) (root ledger.Pubkey, ok bool) {

@@ -92,8 +92,8 @@ func TestTreeOfSameNodes(t *testing.T) {
 	}
 	rng.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
 	b := NewTree(nodes, 3)
-	if a.Len() != 30 || b.Len() != 30 {
-		t.Fatalf("%d and %d nodes", a.Len(), b.Len())
+	if len(a.nodes) != 30 || len(b.nodes) != 30 {
+		t.Fatalf("%d and %d nodes", len(a.nodes), len(b.nodes))
 	}
 	for i := range uint32(50) {
 		x := a.Place(9, true, i, nodes[0].Key, nodes[1].Key)

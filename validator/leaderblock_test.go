@@ -307,7 +307,7 @@ func TestVotesCountOnTheFork(t *testing.T) {
 			t.Errorf("last vote of %d: %d, want %d", i, got, want)
 		}
 	}
-	if !b.Descends(parent.BlockRef) || !b.Lineage.Has(parent.BlockRef) || b.Lineage.Tip() != b.BlockRef {
+	if !b.Descends(parent.BlockRef) || !b.Lineage.Has(parent.BlockRef) || b.Lineage.Block(0) != b.BlockRef {
 		t.Error("the block's lineage is not its parent's, extended")
 	}
 	// Section 9: e(b) = 1, "votes in b included"; blocks 2, 3 and 4 follow it.

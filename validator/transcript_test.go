@@ -127,12 +127,10 @@ func (s *script) cast(text string, parent *validator.Block) (tx ledger.Transacti
 	if i, ok := s.stakes.Voter(account); ok {
 		state = parent.Ballots.State(i)
 	}
-	tower := consensus.NewTowerFrom(account, s.genesis.BlockRef, state, parent.Lineage)
-	if last, _ := tower.Last(); block.Slot > last.Slot {
-		tower.Record(block)
-		tower.Fill(&v)
+	v.HasRoot, v.Block = true, block
+	if last, _ := state.Last(); block.Slot > last {
+		v.Lockouts = push(state.Lockouts(), block.Slot)
 	} else {
-		v.HasRoot, v.Block = true, block
 		v.Lockouts = []ledger.Lockout{{Slot: block.Slot, Confirmations: 1}}
 	}
 	v.Account, v.Authority = account, pub(key)
@@ -170,6 +168,22 @@ func (s *script) cast(text string, parent *validator.Block) (tx ledger.Transacti
 		wire[5] ^= 1
 	}
 	return parse(s.t, wire), v
+}
+
+// push returns lockouts after a vote for a slot (FORMATS section 8), of a tower
+// that is too low to root anything.
+func push(lockouts []ledger.Lockout, slot ledger.Slot) []ledger.Lockout {
+	n := len(lockouts)
+	for n > 0 && lockouts[n-1].Slot+1<<lockouts[n-1].Confirmations < slot {
+		n--
+	}
+	next := append(slices.Clone(lockouts[:n]), ledger.Lockout{Slot: slot, Confirmations: 1})
+	for i := range next {
+		if len(next) > i+int(next[i].Confirmations) {
+			next[i].Confirmations++
+		}
+	}
+	return next
 }
 
 func (s *script) do(f []string) string {

@@ -12,8 +12,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
-
-	"tutti/ledger"
 )
 
 // transactionMax is the size of the largest transaction.
@@ -87,11 +85,6 @@ func DialTransactions(ctx context.Context, addr netip.AddrPort, key ed25519.Priv
 		return nil, errors.Join(fmt.Errorf("dial %s: %w", addr, err), c.transport.Close(), udp.Close())
 	}
 	return c, nil
-}
-
-// Node returns the key of the node at the other end.
-func (c *Client) Node() (ledger.Pubkey, error) {
-	return identity(c.conn.ConnectionState().TLS)
 }
 
 // Send writes one transaction on a stream of its own. Nobody says whether it

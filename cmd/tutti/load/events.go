@@ -32,10 +32,8 @@ type Event struct {
 	Txs      []byte `json:"txs"`
 	Outcomes []byte `json:"outcomes"`
 	BankHash string `json:"bank_hash"`
-	// Signature is that of a refused transaction, in base58.
-	Signature string `json:"signature"`
-	Reason    string `json:"reason"`
-	Count     uint64 `json:"count"`
+	Reason   string `json:"reason"`
+	Count    uint64 `json:"count"`
 
 	// Voter, Root and Lockouts, slots and confirmations, are those of a vote.
 	Voter    string      `json:"voter"`

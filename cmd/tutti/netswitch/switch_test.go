@@ -174,9 +174,6 @@ func TestSwitch(t *testing.T) {
 			t.Errorf("port %d has %q left", i, <-p.out)
 		}
 	}
-	if passed, lost := s.Counts(); passed != 7 || lost != 2 {
-		t.Errorf("%d frames passed and %d lost, want 7 and 2", passed, lost)
-	}
 }
 
 // TestSpaces sends datagrams between two namespaces and this process, and

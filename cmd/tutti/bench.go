@@ -121,8 +121,8 @@ func (f *benchFlags) complete() (err error) {
 			return usage("--start-at %q is no time like 2006-01-02T15:04:05Z", f.startAt)
 		}
 	}
-	if o.Devnet != "" {
-		return nil
+	if o.Devnet != "" || len(o.URLs) == 0 {
+		return nil // nobody has to pay, or no cluster is named, which is an error of its own
 	}
 	settings, err := readSolanaConfig(f.config)
 	if err != nil {
@@ -134,7 +134,7 @@ func (f *benchFlags) complete() (err error) {
 			return err
 		}
 	}
-	o.Key, err = readKeypair(path)
+	o.Key, err = ownKeypair(path)
 	return err
 }
 

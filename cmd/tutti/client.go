@@ -135,7 +135,7 @@ func readSolanaConfig(path string) (map[string]string, error) {
 }
 
 // key returns the user's keypair.
-func (c *client) key() (ed25519.PrivateKey, error) { return readKeypair(c.keypairPath) }
+func (c *client) key() (ed25519.PrivateKey, error) { return ownKeypair(c.keypairPath) }
 
 // address returns the address that a user gives, that of a keypair file if
 // it names one, and the user's own if it is empty.

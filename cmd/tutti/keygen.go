@@ -102,6 +102,9 @@ func defaultKeypairPath() (string, error) {
 // readKeypair reads a keypair file.
 func readKeypair(path string) (ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage("read keypair: %w: make one with `tutti keygen new -o %s`", err, path)
+	}
 	if err != nil {
 		return nil, usage("read keypair: %w", err)
 	}
@@ -110,6 +113,15 @@ func readKeypair(path string) (ed25519.PrivateKey, error) {
 		return nil, usage("%s: %w", path, err)
 	}
 	return key, nil
+}
+
+// ownKeypair reads the keypair file of a command's user, which --keypair names.
+func ownKeypair(path string) (ed25519.PrivateKey, error) {
+	key, err := readKeypair(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = usage("%w, or name another with --keypair", err)
+	}
+	return key, err
 }
 
 // publicKey returns the public half of a keypair.
@@ -127,7 +139,7 @@ func writeKeypair(path string, key ed25519.PrivateKey, force bool) error {
 	if !force {
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("refusing to overwrite %s without --force", path)
+			return usage("refusing to overwrite %s without --force", path)
 		}
 		if err != nil {
 			return fmt.Errorf("write keypair: %w", err)

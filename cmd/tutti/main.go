@@ -40,6 +40,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
+	nameArguments(root)
 	running := false
 	markRunning(root, &running)
 	err := root.ExecuteContext(ctx)
@@ -98,6 +99,23 @@ func endAtOnce(c *cobra.Command) {
 	}
 	for _, sub := range c.Commands() {
 		endAtOnce(sub)
+	}
+}
+
+// nameArguments has the error of a wrong number of arguments say what a command
+// wants.
+func nameArguments(c *cobra.Command) {
+	if check := c.Args; check != nil && strings.Contains(c.Use, " ") {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			if err != nil {
+				err = fmt.Errorf("%w: use %s", err, c.UseLine())
+			}
+			return err
+		}
+	}
+	for _, sub := range c.Commands() {
+		nameArguments(sub)
 	}
 }
 

@@ -113,7 +113,7 @@ func (t *treasury) fund(ctx context.Context, transfers uint64) error {
 			return fmt.Errorf("fund payers: %w", err)
 		}
 		if fees := ledger.Lamports(len(short)/batchTransfers+1) * baseFee; !asked && own[0] < sum+fees+reserve {
-			return setup.Errorf("%s holds %.3f SOL and the payers need %.3f: send it more, or use fewer --payers or lower --rates",
+			return setup.Errorf("%s holds %.3f SOL and the payers need %.3f: send it more, or use fewer --payers or lower --steps",
 				t.owner(), sol(own[0]), sol(sum+fees+reserve))
 		}
 		n := min(len(short), batchTransfers*batchesMax)

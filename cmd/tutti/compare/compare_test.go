@@ -61,12 +61,12 @@ func TestCompare(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"0 proposers":     func(o *Options) { o.Proposers = 0 },
-		"1 slots":         func(o *Options) { o.Simulation.Slots = 1 },
-		"load of 0":       func(o *Options) { o.Simulation.Load = 0 },
-		"1s on this":      func(o *Options) { o.Local, o.Devnet.Duration = true, time.Second },
-		"no directory":    func(o *Options) { o.Files.HTML = "/nowhere/at/all.html" },
-		"5000 validators": func(o *Options) { o.Validators = 5000 },
+		"0 proposers":         func(o *Options) { o.Proposers = 0 },
+		"--slots 1":           func(o *Options) { o.Simulation.Slots = 1 },
+		"--load 0":            func(o *Options) { o.Simulation.Load = 0 },
+		"--local-duration 1s": func(o *Options) { o.Local, o.Devnet.Duration = true, time.Second },
+		"no directory":        func(o *Options) { o.Files.HTML = "/nowhere/at/all.html" },
+		"5000 validators":     func(o *Options) { o.Validators = 5000 },
 	} {
 		o := small(t.TempDir())
 		change(&o)

@@ -78,14 +78,14 @@ func (o *Options) check() error {
 			continue
 		}
 		if len(o.Sizes[name]) == 0 {
-			return setup.Errorf("no sizes for %s: name one or more", name)
+			return setup.Errorf("no sizes for %s: name one or more with --%s", name, name)
 		}
 		for i, size := range o.Sizes[name] {
 			if size < 1 || size > sizesMax[name] {
-				return setup.Errorf("%d %s: use 1 to %d", size, name, sizesMax[name])
+				return setup.Errorf("--%s %d: use 1 to %d", name, size, sizesMax[name])
 			}
 			if i > 0 && size <= o.Sizes[name][i-1] {
-				return setup.Errorf("%s %d after %d: name the smallest first", name, size, o.Sizes[name][i-1])
+				return setup.Errorf("--%s %d after %d: name the smallest first", name, size, o.Sizes[name][i-1])
 			}
 		}
 	}

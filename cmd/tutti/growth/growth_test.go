@@ -150,11 +150,11 @@ func TestRefused(t *testing.T) {
 		`no series "size"`:     func(o *Options) { o.Only = []string{"size"} },
 		"0 proposers":          func(o *Options) { o.Proposers = 0 },
 		"no sizes for world":   func(o *Options) { o.Sizes[World] = nil },
-		"0 validators":         func(o *Options) { o.Sizes[Validators] = []int{0} },
-		"world 5 after 5":      func(o *Options) { o.Sizes[World] = []int{5, 5} },
-		"33 lanes":             func(o *Options) { o.Only, o.Sizes[Lanes] = nil, []int{33} },
-		"1 slots":              func(o *Options) { o.Simulation.Slots = 1 },
-		"1s on this machine":   func(o *Options) { o.Devnet.Duration = time.Second },
+		"--validators 0":       func(o *Options) { o.Sizes[Validators] = []int{0} },
+		"--world 5 after 5":    func(o *Options) { o.Sizes[World] = []int{5, 5} },
+		"--lanes 33":           func(o *Options) { o.Only, o.Sizes[Lanes] = nil, []int{33} },
+		"--slots 1":            func(o *Options) { o.Simulation.Slots = 1 },
+		"--local-duration 1s":  func(o *Options) { o.Devnet.Duration = time.Second },
 		"/all is no directory": func(o *Options) { o.Files.HTML = "/nowhere/at/all/x.html" },
 	} {
 		o := small(t.TempDir())

@@ -31,9 +31,9 @@ const devnetTimeMin = 5 * time.Second
 func (d *Devnet) Check() error {
 	switch {
 	case d.Duration < devnetTimeMin:
-		return setup.Errorf("%v on this machine: use %v or more", d.Duration, devnetTimeMin)
+		return setup.Errorf("--local-duration %v: use %v or more", d.Duration, devnetTimeMin)
 	case d.Load < 1:
-		return setup.Errorf("load of %d transfers a second on this machine: use 1 or more", d.Load)
+		return setup.Errorf("--local-load %d: use 1 or more", d.Load)
 	}
 	return nil
 }

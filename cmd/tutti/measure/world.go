@@ -31,9 +31,9 @@ const slotsMin = 40
 func (o *Simulation) Check() error {
 	switch {
 	case o.Slots < slotsMin:
-		return setup.Errorf("%d slots: use %d or more", o.Slots, slotsMin)
+		return setup.Errorf("--slots %d: use %d or more", o.Slots, slotsMin)
 	case o.Load < 1:
-		return setup.Errorf("load of %d transfers a second: use 1 or more", o.Load)
+		return setup.Errorf("--load %d: use 1 or more", o.Load)
 	}
 	return nil
 }

@@ -1,4 +1,5 @@
-# Every target needs only Go, gcc, make and git.
+# Every target needs only Go, gcc, make and git, but for two: vectors needs the conformance data,
+# and cut root and /dev/net/tun.
 .DEFAULT_GOAL := help
 
 GO ?= go

@@ -65,6 +65,7 @@ func (t *InTime) add(o InTime) {
 	t.Worst, t.WorstExcused = max(t.Worst, o.Worst), max(t.WorstExcused, o.WorstExcused)
 }
 
+// String tells the numbers; the worst are in slots after everything had healed.
 func (t InTime) String() string {
 	s := fmt.Sprintf("%d in time", t.Met)
 	if t.Met > 0 {

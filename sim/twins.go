@@ -21,7 +21,7 @@ const (
 	// begin with the second, third or fourth turn of the ledger: its leaders are
 	// the same in all clusters of equal stakes.
 	twinsRounds = 12
-	// Nodes root their first block with the 33rd vote. One run of twinsLateEvery
+	// Nodes root their first block with the 32nd vote. One run of twinsLateEvery
 	// is late: its rounds begin when there are roots, and take so many slots that
 	// a part that ignores the others could root what it votes for. A half of the
 	// late runs goes on until all must have made progress, the other runs end when

@@ -30,7 +30,10 @@ func newBenchCommand() *cobra.Command {
 		Long: "Measure a cluster under load: transfers are sent at fixed rates, step by step, whatever the\n" +
 			"cluster does, and followed from the time at which each was due. Either --devnet names the\n" +
 			"directory of a devnet that runs on this machine, or --url nodes of any cluster; then --keypair\n" +
-			"pays, and gets back what is left.",
+			"pays, and gets back what is left.\n\n" +
+			"Transfers go over QUIC, with --url to the addresses of --tpu. Nodes of Solana tell them\n" +
+			"(getClusterNodes); those of Tutti do not, and without --tpu get transfers by sendTransaction,\n" +
+			"which is slower.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.complete(); err != nil {
@@ -42,7 +45,7 @@ func newBenchCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.Devnet, "devnet", "", "directory of a devnet that runs on this machine")
 	flags.StringArrayVarP(&o.URLs, "url", "u", nil, "URL of a node's JSON-RPC, or l or localhost; give several")
-	flags.StringArrayVar(&o.TPUs, "tpu", nil, "a node's QUIC address for transactions, host:port; give several (default: what nodes tell)")
+	flags.StringArrayVar(&o.TPUs, "tpu", nil, "a node's QUIC address for transactions, host:port; give several (default: what getClusterNodes tells)")
 	flags.StringVarP(&f.keypair, "keypair", "k", "", "keypair file that funds the payers")
 	flags.StringVarP(&f.config, "config", "C", "", "configuration file (default ~/.config/solana/cli/config.yml)")
 	flags.StringVar(&f.to, "to", "all", "send to all nodes in turn, or only to the nearest")

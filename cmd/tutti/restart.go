@@ -11,6 +11,7 @@ import (
 
 	"tutti/cluster"
 	"tutti/consensus"
+	"tutti/leader"
 	"tutti/ledger"
 	"tutti/live/store"
 	"tutti/node"
@@ -107,6 +108,9 @@ func makeRestart(s *store.Store, g *cluster.Genesis, start time.Time, first ledg
 		first = halt.At + restartMargin
 	case first <= halt.At:
 		return nil, usage("--first-slot %d: this validator halted in slot %d; use a later one", first, halt.At)
+	case first > halt.At+leader.PauseMax:
+		return nil, usage("--first-slot %d: this validator halted in slot %d, and no block can hold the ticks of so many slots between; use %d at most",
+			first, halt.At, halt.At+leader.PauseMax)
 	}
 	r := &cluster.Restart{
 		Genesis: g.Hash(), Block: halt.Certified, BankHash: halt.CertifiedHash, Count: uint64(len(before)) + 1,

@@ -30,9 +30,10 @@ const (
 // JSON lines, GET /stats one object of counters. See event and Stats for what
 // they hold. GET /debug/pprof/ is that of package net/http/pprof.
 type Admin struct {
-	// Network returns what /stats says about connections, if it is set: it
-	// is not changed after Run begins.
-	Network func() map[string]uint64
+	// Counters returns what /stats says about connections, and about clients'
+	// transactions that were dropped, if it is set: it is not changed after Run
+	// begins.
+	Counters func() (network, dropped map[string]uint64)
 
 	path string
 	l    net.Listener
@@ -89,8 +90,11 @@ type Stats struct {
 		Seen uint64 `json:"seen"`
 	} `json:"votes"`
 	Transactions struct {
-		Accepted  uint64            `json:"accepted"`
-		Refused   map[string]uint64 `json:"refused"`    // by reason
+		Accepted uint64            `json:"accepted"`
+		Refused  map[string]uint64 `json:"refused"` // by reason
+		// Dropped are those of clients over QUIC that did not come as far as the
+		// pool, by reason: nobody is told.
+		Dropped   map[string]uint64 `json:"dropped,omitempty"`
 		ByOutcome map[string]uint64 `json:"by_outcome"` // of executed blocks
 	} `json:"transactions"`
 	Dropped      map[string]uint64 `json:"dropped"` // peers' traffic, by what and why
@@ -531,13 +535,13 @@ func removeStale(path string) error {
 }
 
 func (a *Admin) serveStats(w http.ResponseWriter, _ *http.Request) {
-	var network map[string]uint64
-	if a.Network != nil {
-		network = a.Network()
+	var network, dropped map[string]uint64
+	if a.Counters != nil {
+		network, dropped = a.Counters()
 	}
 	a.mu.Lock()
 	stats := a.stats
-	stats.Network = network
+	stats.Network, stats.Transactions.Dropped = network, dropped
 	stats.HeapLive = heapLive()
 	body := appendLine(stats)
 	a.mu.Unlock()

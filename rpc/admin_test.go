@@ -25,7 +25,9 @@ func (w *world) serveAdmin() *http.Client {
 	w.t.Helper()
 	path := filepath.Join(w.t.TempDir(), "admin.sock")
 	w.admin = NewAdmin(path)
-	w.admin.Network = func() map[string]uint64 { return map[string]uint64{"peers": 3} }
+	w.admin.Counters = func() (network, dropped map[string]uint64) {
+		return map[string]uint64{"peers": 3}, map[string]uint64{"node is busy": 4}
+	}
 	if err := w.admin.Listen(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func TestAdminStats(t *testing.T) {
 		`"user_blocks":{"held":1,"own":0,"rejected":1,"recorded_by_lane":{"2":1}},` +
 		`"blocks":{"held":1,"own":0,"rejected":1,"confirmed":1,"rooted":1,"executed":1},` +
 		`"votes":{"own":1,"seen":2},` +
-		`"transactions":{"accepted":1,"refused":{"pool is full":1},"by_outcome":{"ok":1}},` +
+		`"transactions":{"accepted":1,"refused":{"pool is full":1},"dropped":{"node is busy":4},"by_outcome":{"ok":1}},` +
 		`"dropped":{"shred: late":1},"equivocators":1,"mismatches":1,"health":"halted","went_back":1,"events_lost":0,"heap_live_bytes":1,"network":{"peers":3}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

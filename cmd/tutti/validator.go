@@ -128,7 +128,7 @@ func (f *validatorFlags) run(ctx context.Context, errs io.Writer) error {
 	if err := admin.Listen(); err != nil {
 		return errors.Join(usage("%w", err), l.Close())
 	}
-	admin.Network = func() map[string]uint64 { return networkCounters(l.Metrics()) }
+	admin.Counters = func() (network, dropped map[string]uint64) { return counters(l.Metrics()) }
 	server.State = rpc.NewState(l.View())
 	server.Submit = l.Submit
 	if f.metrics != "" {
@@ -276,24 +276,28 @@ func (f *validatorFlags) applyReports(ctx context.Context, l *live.Live, reports
 	}
 }
 
-// networkCounters returns what the endpoint counts, without the prefix that
-// the metrics' names have in common. Those with labels are added up.
-func networkCounters(r *prometheus.Registry) map[string]uint64 {
+// counters returns what the endpoint counts, without the prefix that the
+// metrics' names have in common, those with labels added up; and how many of
+// clients' transactions were dropped, by reason.
+func counters(r *prometheus.Registry) (network, dropped map[string]uint64) {
 	families, err := r.Gather()
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	counters := map[string]uint64{}
+	network, dropped = map[string]uint64{}, map[string]uint64{}
 	for _, family := range families {
-		name, ok := strings.CutPrefix(family.GetName(), "tutti_quic_")
-		if !ok {
-			continue
-		}
+		name, quic := strings.CutPrefix(family.GetName(), "tutti_quic_")
 		for _, m := range family.GetMetric() {
-			counters[name] += uint64(m.GetCounter().GetValue() + m.GetGauge().GetValue())
+			n := uint64(m.GetCounter().GetValue() + m.GetGauge().GetValue())
+			if quic {
+				network[name] += n
+			}
+			if labels := m.GetLabel(); name == "tutti_dropped_total" && len(labels) == 2 && labels[1].GetValue() == "transaction" {
+				dropped[labels[0].GetValue()] += n
+			}
 		}
 	}
-	return counters
+	return network, dropped
 }
 
 // serveMetrics answers Prometheus until ctx is done.

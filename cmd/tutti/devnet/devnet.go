@@ -594,7 +594,7 @@ func (r *run) summary(ctx context.Context, cpu time.Duration) Summary {
 	r.mu.Lock()
 	s := Summary{Summary: r.tracker.Summary()}
 	r.mu.Unlock()
-	s.SignaturesVerified = map[string]uint64{}
+	s.SignaturesVerified, s.TransactionsDropped = map[string]uint64{}, map[string]uint64{}
 	s.Shreds.ByDepth, s.Shreds.ByLane = map[int]uint64{}, map[string]map[int]uint64{}
 	s.ProposerEgress = map[string]Egress{}
 	for i, v := range r.nodes {
@@ -629,6 +629,9 @@ func (s *Summary) add(name string, stats *rpc.Stats) {
 		for depth, n := range depths {
 			s.Shreds.ByLane[lane][depth] += n
 		}
+	}
+	for reason, n := range stats.Transactions.Dropped {
+		s.TransactionsDropped[reason] += n
 	}
 	s.RecoveredSets += stats.Sets.Recovered
 	s.RepairedShreds += stats.Shreds.Repaired

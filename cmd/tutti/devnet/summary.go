@@ -25,6 +25,10 @@ type Summary struct {
 		ByDepth map[int]uint64            `json:"by_depth"`
 		ByLane  map[string]map[int]uint64 `json:"by_lane"`
 	} `json:"shreds"`
+	// TransactionsDropped are clients' that came over QUIC and not as far as a
+	// pool, by reason: nobody but the node knows.
+	TransactionsDropped map[string]uint64 `json:"transactions_dropped"`
+
 	RecoveredSets  uint64            `json:"recovered_sets"`
 	RepairedShreds uint64            `json:"repaired_shreds"`
 	ProposerEgress map[string]Egress `json:"proposer_egress"` // by node
@@ -138,6 +142,15 @@ func (s *Summary) print(w io.Writer) {
 			s.Offered, s.ExecutedOK, percent(s.ExecutedOK, s.Offered), s.ExecutedFailed, s.Duplicate, s.Unpayable, s.BadSignature, s.Refused, s.Lost)
 		if reasons := s.NotLanded(); len(reasons) > 0 {
 			row("not landed", "%s; a proposer had %s of all", strings.Join(reasons, ", "), percent(s.Accepted, s.Offered))
+		}
+		var dropped []string
+		for _, reason := range slices.Sorted(maps.Keys(s.TransactionsDropped)) {
+			if n := s.TransactionsDropped[reason]; n > 0 {
+				dropped = append(dropped, fmt.Sprintf("%d (%s)", n, reason))
+			}
+		}
+		if len(dropped) > 0 {
+			row("dropped", "%s of them as they came to a node", strings.Join(dropped, ", "))
 		}
 		l := &s.LatencyMS
 		row("latency", "recorded %d ms (p99 %d), confirmed %d ms (p99 %d), executed %d ms (p99 %d)",

@@ -30,7 +30,7 @@ func TestSummaryFile(t *testing.T) {
 	want := strings.Fields(`accepted endings refusals offered refused lost executed_ok executed_failed duplicate unpayable bad_signature
 		recorded confirmed latency_ms slots skipped_slots userblocks_recorded userblocks_missed bank_hashes_compared
 		bank_hash_mismatches unwell signatures_verified shreds recovered_sets repaired_shreds proposer_egress cpu_us_per_tx
-		rss_max_mib memory_mib_by_minute memory_slope live_heap_mib_by_minute live_heap_slope cores idle_cores bytes_sent start_seconds
+		rss_max_mib memory_mib_by_minute memory_slope live_heap_mib_by_minute live_heap_slope cores idle_cores bytes_sent transactions_dropped start_seconds
 		start_cpu_seconds genesis_bytes disk_max_bytes`)
 	slices.Sort(want)
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {

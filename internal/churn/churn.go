@@ -17,13 +17,16 @@ const (
 	turnovers = 4
 	// small is how many deletions do not matter.
 	small = 1024
+	// large is how many entries a map may have that is copied: that takes some
+	// milliseconds, for which its owner stands still. A larger one is left to grow.
+	large = 1 << 16
 )
 
 // Renew returns m, or a copy with room for twice what it holds if much more was
 // deleted from it than that. deleted counts what was deleted from m since it was
 // made; the owner of the map adds to it, and Renew sets it back.
 func Renew[M ~map[K]V, K comparable, V any](m M, deleted *int) M {
-	if *deleted < small || *deleted < turnovers*len(m) {
+	if *deleted < small || *deleted < turnovers*len(m) || len(m) > large {
 		return m
 	}
 	*deleted = 0

@@ -14,6 +14,16 @@ import (
 // section 8).
 const thresholdDepth = 8
 
+// shallowDepth is how many newer votes stand above the one that two thirds of
+// the stake must have followed, by the votes seen anywhere, before this node
+// votes on. FORMATS section 8 allows that vote; Agave logs it. A node may always
+// keep a vote to itself, and one that does not know of two thirds that follow it
+// does so here: a part of a network that is cut off else votes up to
+// thresholdDepth deep into its own fork, which locks it for 256 slots and not
+// for 8, and as long as that leaves no fork with two thirds of the stake nothing
+// can be confirmed after the parts have met again.
+const shallowDepth = 3
+
 // The switch threshold, 38 %: the stake that must be locked out of the last
 // vote's fork before this node leaves it (FORMATS section 8).
 const switchNum, switchDen = 38, 100
@@ -34,7 +44,8 @@ const (
 	Locked
 	// OffRoot: the block does not descend from the tower's root.
 	OffRoot
-	// BelowThreshold: too little stake stands behind the vote at thresholdDepth.
+	// BelowThreshold: too little stake stands behind the vote at thresholdDepth
+	// or shallowDepth.
 	BelowThreshold
 	// NoSwitch: too little stake is locked out of the last vote's fork.
 	NoSwitch
@@ -53,7 +64,7 @@ func (v Verdict) String() string { return verdictNames[v] }
 type Decision struct {
 	Verdict Verdict
 	// Block is the earlier vote that locks this node out (Locked), or the
-	// one at the threshold's depth (BelowThreshold).
+	// one at a threshold's depth (BelowThreshold).
 	Block ledger.BlockRef
 	// Stake of Total is behind that vote (BelowThreshold), or locked out
 	// of the last vote's fork (SwitchFork: enough of it; NoSwitch: all of it).
@@ -189,6 +200,9 @@ func (t *Tower) Decide(block ledger.BlockRef, forks *ForkChoice, ballots func(le
 	if d := t.threshold(block, b); !d.OK() {
 		return d
 	}
+	if d := t.shallow(block, b.Stakes(), forks); !d.OK() {
+		return d
+	}
 	return t.switching(block, b.Stakes(), forks, ballots)
 }
 
@@ -226,28 +240,48 @@ func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {
 // up to the block are taken, of each voter the newest that would not have
 // expired in the block's slot.
 func (t *Tower) threshold(block ledger.BlockRef, b *Ballots) Decision {
+	return t.followed(thresholdDepth, block, b.stakes, func(deep ledger.BlockRef) (stake ledger.Lamports) {
+		// All counted votes are for ancestors of the block, as deep is, so
+		// slots tell descendants.
+		for i, s := range b.states {
+			if voted, ok := s.unexpired(block.Slot); ok && voted >= deep.Slot {
+				stake += b.stakes.Items[i].Stake
+			}
+		}
+		return stake
+	}, planted.DepthThreshold)
+}
+
+// shallow checks that enough stake is known to have voted for the block at
+// shallowDepth of the tower, or for descendants of it, counted in a block or
+// not: the newest vote of each voter.
+func (t *Tower) shallow(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice) Decision {
+	return t.followed(shallowDepth, block, stakes, func(deep ledger.BlockRef) ledger.Lamports {
+		if f := forks.blocks[deep]; f != nil {
+			return f.weight
+		}
+		return 0
+	}, planted.ShallowThreshold)
+}
+
+// followed checks that more than two thirds of the stake stand behind the vote
+// at a depth of the tower, if a vote for a block is added.
+func (t *Tower) followed(depth int, block ledger.BlockRef, stakes *Stakes, behind func(deep ledger.BlockRef) ledger.Lamports, bug planted.Bug) Decision {
 	next, _, _ := push(t.votes, block)
-	if len(next) <= thresholdDepth {
+	if len(next) <= depth {
 		return Decision{}
 	}
-	deep := next[len(next)-1-thresholdDepth]
+	deep := next[len(next)-1-depth]
 	if slices.Contains(t.votes, deep) {
 		// The vote adds nothing to this lockout, but may have popped
 		// votes off which the stake had followed.
 		return Decision{}
 	}
-	// All counted votes are for ancestors of the block, as deep is, so
-	// slots tell descendants.
-	var stake ledger.Lamports
-	for i, s := range b.states {
-		if voted, ok := s.unexpired(block.Slot); ok && voted >= deep.Block.Slot {
-			stake += b.stakes.Items[i].Stake
-		}
-	}
-	if TwoThirds(stake, b.stakes.Total()) || planted.Is(planted.DepthThreshold) {
+	stake := behind(deep.Block)
+	if TwoThirds(stake, stakes.Total()) || planted.Is(bug) {
 		return Decision{}
 	}
-	return Decision{Verdict: BelowThreshold, Block: deep.Block, Stake: stake, Total: b.stakes.Total()}
+	return Decision{Verdict: BelowThreshold, Block: deep.Block, Stake: stake, Total: stakes.Total()}
 }
 
 // switching checks, if the block is on another fork than the last vote, that

@@ -244,7 +244,7 @@ func (h *Heard) require(account ledger.Pubkey, earlier []*heard, x *heard, b *Bl
 	}
 	if len(tower) > thresholdDepth {
 		deep := tower[len(tower)-1-thresholdDepth]
-		need(func() error { return h.votes.standBehind(deep, b.Ref) })
+		need(func() error { return h.votes.standBehind(deep, thresholdDepth, b.Ref) })
 	}
 }
 

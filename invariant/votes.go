@@ -16,8 +16,11 @@ const (
 	// the next one.
 	towerMax = 31
 	// thresholdDepth is how many votes stand above the one that more than two
-	// thirds of the stake must have followed.
+	// thirds of the stake must have followed, counted in blocks; shallowDepth is
+	// the same for what a node has seen, and is not of FORMATS but of
+	// docs/decisions.md.
 	thresholdDepth = 8
+	shallowDepth   = 3
 	// The switch threshold is 38 %.
 	switchNum = 38
 	switchDen = 100
@@ -240,24 +243,28 @@ func (v *Votes) mayLeave(x *Voter, last, b *Block) error {
 	return nil
 }
 
-// followed checks that more than two thirds of the stake stand behind the vote
-// at the threshold's depth, unless the tower had it as deep before. All votes
-// ever sent are more than any fork has counted.
+// followed checks that more than two thirds of the stake stand behind the votes
+// at the thresholds' depths, unless the tower had them as deep before. All votes
+// ever sent are more than any fork has counted, or any node has seen.
 func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
-	if len(x.tower) <= thresholdDepth {
-		return nil
+	for _, depth := range [...]int{shallowDepth, thresholdDepth} {
+		if len(x.tower) <= depth {
+			break
+		}
+		deep := x.tower[len(x.tower)-1-depth]
+		if slices.Contains(before, deep) {
+			continue
+		}
+		if err := v.standBehind(deep.block, depth, vote.Block); err != nil {
+			return err
+		}
 	}
-	deep := x.tower[len(x.tower)-1-thresholdDepth]
-	if slices.Contains(before, deep) {
-		return nil
-	}
-	return v.standBehind(deep.block, vote.Block)
+	return nil
 }
 
 // standBehind checks that more than two thirds of the stake have voted for a
-// block or for descendants of it, which is as deep as the threshold below a
-// vote.
-func (v *Votes) standBehind(deep *Block, vote ledger.BlockRef) error {
+// block or for descendants of it, whose vote is so deep below another.
+func (v *Votes) standBehind(deep *Block, depth int, vote ledger.BlockRef) error {
 	if deep.certified {
 		return nil
 	}
@@ -270,7 +277,7 @@ func (v *Votes) standBehind(deep *Block, vote ledger.BlockRef) error {
 	}
 	if !stakes.exceeded(behind, 2, 3) {
 		return fmt.Errorf("vote for %v is %d votes above that for %v, with %d of %d lamports behind it",
-			vote, thresholdDepth, deep.Ref, behind, stakes.TotalStake())
+			vote, depth, deep.Ref, behind, stakes.TotalStake())
 	}
 	return nil
 }

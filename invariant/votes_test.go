@@ -52,10 +52,10 @@ func TestVotesUpAChain(t *testing.T) {
 	w.broken(w.votes.Finalized(10), "finalised with")
 }
 
-// A tower that nobody follows ends with eight votes above the one that is not
+// A tower that nobody follows ends with three votes above the one that is not
 // followed; one that is followed for a while ends as deep above that.
 func TestVotesThatNobodyFollows(t *testing.T) {
-	for _, test := range []struct{ followers, until, want ledger.Slot }{{2, 3, 9}, {3, 3, 12}} {
+	for _, test := range []struct{ followers, until, want ledger.Slot }{{2, 3, 4}, {3, 3, 7}} {
 		w := newWorld(t)
 		voters := w.cluster(int(test.followers) + 1)
 		for slot := ledger.Slot(1); slot < test.want; slot++ {
@@ -66,7 +66,7 @@ func TestVotesThatNobodyFollows(t *testing.T) {
 				}
 			}
 		}
-		w.broken(voters[0](w.ref(test.want), nil), "is 8 votes above that for")
+		w.broken(voters[0](w.ref(test.want), nil), "is 3 votes above that for")
 	}
 }
 

@@ -39,9 +39,10 @@ const (
 type Progress struct {
 	// Healed counts the phases.
 	Healed int
-	// Most is for nodes with more than two thirds of the stake, All for the
+	// Confirmed is for a new slot that nodes with more than two thirds of the
+	// stake call confirmed, Most for one that they root as well, All for the
 	// last honest node.
-	Most, All InTime
+	Confirmed, Most, All InTime
 }
 
 // InTime counts deadlines: each is Met, Excused or Unjudged, or the run has
@@ -81,13 +82,14 @@ func (t InTime) String() string {
 // Add counts those of another run as well.
 func (p *Progress) Add(o Progress) {
 	p.Healed += o.Healed
+	p.Confirmed.add(o.Confirmed)
 	p.Most.add(o.Most)
 	p.All.add(o.All)
 }
 
 // String tells the numbers; times are in slots after everything had healed.
 func (p Progress) String() string {
-	return fmt.Sprintf("healed %d; progress of 2/3: %v; of all: %v", p.Healed, p.Most, p.All)
+	return fmt.Sprintf("healed %d; confirmed by 2/3: %v; rooted by 2/3: %v; by all: %v", p.Healed, p.Confirmed, p.Most, p.All)
 }
 
 // clock is one deadline, in slots after everything has healed.
@@ -124,14 +126,11 @@ type healing struct {
 	healed ledger.Slot
 	// roots are the highest that each machine ever had, some of them above 0
 	// if it was rooted.
-	roots     []ledger.Slot
-	rooted    bool
-	most, all clock
+	roots                []ledger.Slot
+	rooted               bool
+	confirmed, most, all clock
 	// more is how many slots there are after a lock.
 	more ledger.Slot
-	// confirmed says that nodes with more than two thirds of the stake have
-	// confirmed a new slot.
-	confirmed bool
 	// stuck is the last slot in which no fork could get more than two thirds,
 	// held has the last one in which a machine's own votes locked it out.
 	stuck ledger.Slot
@@ -147,7 +146,7 @@ type healing struct {
 func (s *Sim) heal(p *phase) {
 	h := &healing{
 		healed: p.end, chaos: true, more: progressSlots,
-		most: newClock(progressSlots), all: newClock(progressSlotsAll),
+		confirmed: newClock(progressSlots), most: newClock(progressSlots), all: newClock(progressSlotsAll),
 		roots: make([]ledger.Slot, len(s.hosts)),
 	}
 	for i := range s.hosts {
@@ -166,7 +165,7 @@ func (s *Sim) healthy() {
 	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
 		s.watch(&healing{
 			healed: s.cfg.Slots - progressSlots, rooted: true, roots: make([]ledger.Slot, len(s.hosts)),
-			most: newClock(progressSlots), all: newClock(progressSlots), more: progressSlots,
+			confirmed: newClock(progressSlots), most: newClock(progressSlots), all: newClock(progressSlots), more: progressSlots,
 		})
 	}
 }
@@ -181,6 +180,7 @@ func (s *Sim) watch(h *healing) {
 func (s *Sim) unwatch() {
 	if h := s.healing; h != nil && h.chaos {
 		s.progress.Healed++
+		h.confirmed.count(&s.progress.Confirmed)
 		h.most.count(&s.progress.Most)
 		h.all.count(&s.progress.All)
 	}
@@ -224,8 +224,8 @@ func (s *Sim) judge(h *healing) error {
 			behind = append(behind, i)
 		}
 	}
-	if 3*news > 2*total && !h.confirmed {
-		h.confirmed = true
+	if 3*news > 2*total && !h.confirmed.met {
+		h.confirmed.meet(now - h.healed)
 		if 3*full <= 2*total { // the votes of before have expired
 			h.most.slots, h.all.slots, h.more = firstRootSlots, firstRootSlots, firstRootSlots
 		}
@@ -245,7 +245,7 @@ func (s *Sim) judge(h *healing) error {
 		h.barred = append(h.barred, now-1)
 	}
 	since := h.since(now, h.stuck)
-	if !h.confirmed && since >= progressSlots || !h.most.met && since >= h.most.slots {
+	if !h.confirmed.met && since >= h.confirmed.slots || !h.most.met && since >= h.most.slots {
 		return s.noProgress(h, behind[0])
 	}
 	for _, i := range behind {

@@ -32,7 +32,7 @@ func newHealed(t *testing.T, away int) *healed {
 	x.sim.heal(&phase{end: 5})
 	x.h = x.sim.healing
 	x.h.rooted, x.h.all, x.h.more = true, newClock(progressSlotsAll), progressSlots
-	x.h.confirmed = true // when towers were full
+	x.h.confirmed.meet(0) // when towers were full
 	return x
 }
 
@@ -52,7 +52,7 @@ func TestProgressInTime(t *testing.T) {
 		x.fine(x.at(14, 4))
 		x.fine(x.at(30, 5))
 		x.sim.unwatch()
-		want := "healed 1; progress of 2/3: 1 in time (worst 9), 0 excused, 0 not judged; of all: 1 in time (worst 25), 0 excused, 0 not judged"
+		want := "healed 1; confirmed by 2/3: 1 in time (worst 0), 0 excused, 0 not judged; rooted by 2/3: 1 in time (worst 9), 0 excused, 0 not judged; by all: 1 in time (worst 25), 0 excused, 0 not judged"
 		if got := x.sim.progress.String(); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -73,7 +73,7 @@ func TestProgressInTime(t *testing.T) {
 		x.fine(x.at(21, 4))
 		x.sim.unwatch() // there is chaos again
 		x.fine(x.at(60, 4))
-		if got := x.sim.progress.String(); !strings.Contains(got, "of all: 0 in time, 0 excused, 1 not judged") {
+		if got := x.sim.progress.String(); !strings.Contains(got, "by all: 0 in time, 0 excused, 1 not judged") {
 			t.Errorf("%s", got)
 		}
 	})
@@ -109,7 +109,7 @@ func TestProgressExcused(t *testing.T) {
 	})
 	t.Run("votes that expired", func(t *testing.T) {
 		x := newHealed(t, 0)
-		x.h.confirmed = false // towers have one vote
+		x.h.confirmed = newClock(progressSlots) // towers have one vote
 		for i := range x.nodes {
 			x.nodes[i].confirmed = 20
 		}
@@ -119,7 +119,7 @@ func TestProgressExcused(t *testing.T) {
 	})
 	t.Run("nothing confirmed while votes expired", func(t *testing.T) {
 		x := newHealed(t, 0)
-		x.h.confirmed = false
+		x.h.confirmed = newClock(progressSlots)
 		x.fine(x.at(20, 3))
 		x.broken(x.at(21, 3), "all has healed")
 	})
@@ -129,7 +129,7 @@ func TestProgressExcused(t *testing.T) {
 		x.fine(x.at(21, 0))
 		x.fine(x.at(22, 5))
 		x.sim.unwatch()
-		if got := x.sim.progress.String(); !strings.Contains(got, "2/3: 0 in time, 1 excused (worst 17)") {
+		if got := x.sim.progress.String(); !strings.Contains(got, "rooted by 2/3: 0 in time, 1 excused (worst 17)") {
 			t.Errorf("%s", got)
 		}
 	})

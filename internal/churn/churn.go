@@ -13,8 +13,9 @@ import "maps"
 
 const (
 	// turnovers is how often all entries of a map are replaced before it is
-	// copied, which then costs a fraction of what that has cost.
-	turnovers = 4
+	// copied, which then costs a fraction of what that has cost. A map whose
+	// entries stay for minutes has grown to its copy's size soon after a start.
+	turnovers = 2
 	// small is how many deletions do not matter.
 	small = 1024
 	// large is how many entries a map may have that is copied: that takes some

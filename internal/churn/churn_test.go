@@ -10,7 +10,7 @@ func TestRenew(t *testing.T) {
 	for _, c := range []struct {
 		entries, deleted int
 		renewed          bool
-	}{{0, small - 1, false}, {0, small, true}, {300, small, false}, {300, 1200, true}, {10_000, 39_999, false}, {10_000, 40_000, true}, {large + 1, 9 * large, false}} {
+	}{{0, small - 1, false}, {0, small, true}, {600, small, false}, {600, 1200, true}, {10_000, 19_999, false}, {10_000, 20_000, true}, {large + 1, 9 * large, false}} {
 		m := map[int]int{}
 		for i := range c.entries {
 			m[i] = -i

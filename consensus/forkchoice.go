@@ -183,6 +183,25 @@ func (b *fork) choose() {
 	}
 }
 
+// behind returns the stake, by one epoch's stakes, of the voters whose newest vote
+// is for a block or for a descendant of it.
+func (f *ForkChoice) behind(ref ledger.BlockRef, stakes *Stakes) (stake ledger.Lamports) {
+	b := f.blocks[ref]
+	if b == nil {
+		return 0
+	}
+	for i := range f.voters {
+		at := f.voters[i].at
+		for at != nil && at.ref.Slot > ref.Slot {
+			at = at.parent
+		}
+		if at == b {
+			stake += stakes.Of(f.voters[i].account)
+		}
+	}
+	return stake
+}
+
 // Best returns the heaviest candidate.
 func (f *ForkChoice) Best() ledger.BlockRef { return f.root.best.ref }
 

@@ -242,6 +242,9 @@ func (s *scene) do(line string) string {
 	case "decide":
 		d := s.tower.Decide(block(args[0]), s.forks, s.vote)
 		return d.String()
+	case "followed":
+		b := block(args[0])
+		return strconv.FormatBool(s.tower.Followed(b, s.ballots[b].Stakes(), s.forks))
 	case "switch":
 		d := s.tower.Switch(block(args[0]), s.forks, s.vote)
 		return d.String()

@@ -14,14 +14,8 @@ import (
 // section 8).
 const thresholdDepth = 8
 
-// shallowDepth is how many newer votes stand above the one that two thirds of
-// the stake must have followed, by the votes seen anywhere, before this node
-// votes on. FORMATS section 8 allows that vote; Agave logs it. A node may always
-// keep a vote to itself, and one that does not know of two thirds that follow it
-// does so here: a part of a network that is cut off else votes up to
-// thresholdDepth deep into its own fork, which locks it for 256 slots and not
-// for 8, and as long as that leaves no fork with two thirds of the stake nothing
-// can be confirmed after the parts have met again.
+// shallowDepth is the same for what a node has seen of votes, and for its own
+// restraint, not FORMATS section 8 (docs/decisions.md, Leader blocks and votes).
 const shallowDepth = 3
 
 // The switch threshold, 38 %: the stake that must be locked out of the last
@@ -44,8 +38,7 @@ const (
 	Locked
 	// OffRoot: the block does not descend from the tower's root.
 	OffRoot
-	// BelowThreshold: too little stake stands behind the vote at thresholdDepth
-	// or shallowDepth.
+	// BelowThreshold: too little stake stands behind the vote at thresholdDepth.
 	BelowThreshold
 	// NoSwitch: too little stake is locked out of the last vote's fork.
 	NoSwitch
@@ -64,7 +57,7 @@ func (v Verdict) String() string { return verdictNames[v] }
 type Decision struct {
 	Verdict Verdict
 	// Block is the earlier vote that locks this node out (Locked), or the
-	// one at a threshold's depth (BelowThreshold).
+	// one at the threshold's depth (BelowThreshold).
 	Block ledger.BlockRef
 	// Stake of Total is behind that vote (BelowThreshold), or locked out
 	// of the last vote's fork (SwitchFork: enough of it; NoSwitch: all of it).
@@ -200,9 +193,6 @@ func (t *Tower) Decide(block ledger.BlockRef, forks *ForkChoice, ballots func(le
 	if d := t.threshold(block, b); !d.OK() {
 		return d
 	}
-	if d := t.shallow(block, b.Stakes(), forks); !d.OK() {
-		return d
-	}
 	return t.switching(block, b.Stakes(), forks, ballots)
 }
 
@@ -240,48 +230,46 @@ func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {
 // up to the block are taken, of each voter the newest that would not have
 // expired in the block's slot.
 func (t *Tower) threshold(block ledger.BlockRef, b *Ballots) Decision {
-	return t.followed(thresholdDepth, block, b.stakes, func(deep ledger.BlockRef) (stake ledger.Lamports) {
-		// All counted votes are for ancestors of the block, as deep is, so
-		// slots tell descendants.
-		for i, s := range b.states {
-			if voted, ok := s.unexpired(block.Slot); ok && voted >= deep.Slot {
-				stake += b.stakes.Items[i].Stake
-			}
+	deep, ok := t.below(thresholdDepth, block)
+	if !ok {
+		return Decision{}
+	}
+	// All counted votes are for ancestors of the block, as deep is, so
+	// slots tell descendants.
+	var stake ledger.Lamports
+	for i, s := range b.states {
+		if voted, ok := s.unexpired(block.Slot); ok && voted >= deep.Slot {
+			stake += b.stakes.Items[i].Stake
 		}
-		return stake
-	}, planted.DepthThreshold)
+	}
+	if TwoThirds(stake, b.stakes.Total()) || planted.Is(planted.DepthThreshold) {
+		return Decision{}
+	}
+	return Decision{Verdict: BelowThreshold, Block: deep, Stake: stake, Total: b.stakes.Total()}
 }
 
-// shallow checks that enough stake is known to have voted for the block at
-// shallowDepth of the tower, or for descendants of it, counted in a block or
-// not: the newest vote of each voter.
-func (t *Tower) shallow(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice) Decision {
-	return t.followed(shallowDepth, block, stakes, func(deep ledger.BlockRef) ledger.Lamports {
-		if f := forks.blocks[deep]; f != nil {
-			return f.weight
-		}
-		return 0
-	}, planted.ShallowThreshold)
+// Followed tells whether the vote for a block would stand shallowDepth above one
+// that more than two thirds of the stake are known to follow: the newest vote of
+// each account, counted in a block or not, is for that one's block or for a
+// descendant of it. A node that may vote keeps the vote to itself if not, so
+// that a part of a network that is cut off locks itself to its own fork for 8
+// slots and not, up to thresholdDepth, for 256.
+func (t *Tower) Followed(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice) bool {
+	deep, ok := t.below(shallowDepth, block)
+	return !ok || TwoThirds(forks.behind(deep, stakes), stakes.Total()) || planted.Is(planted.ShallowThreshold)
 }
 
-// followed checks that more than two thirds of the stake stand behind the vote
-// at a depth of the tower, if a vote for a block is added.
-func (t *Tower) followed(depth int, block ledger.BlockRef, stakes *Stakes, behind func(deep ledger.BlockRef) ledger.Lamports, bug planted.Bug) Decision {
+// below returns what the vote at a depth of the tower is for once there is one
+// for a block on top. ok is false if the tower is not as deep then, or had that
+// vote with the same lockout before: the new one adds nothing to it, but may have
+// popped votes off which the stake had followed.
+func (t *Tower) below(depth int, block ledger.BlockRef) (deep ledger.BlockRef, ok bool) {
 	next, _, _ := push(t.votes, block)
 	if len(next) <= depth {
-		return Decision{}
+		return ledger.BlockRef{}, false
 	}
-	deep := next[len(next)-1-depth]
-	if slices.Contains(t.votes, deep) {
-		// The vote adds nothing to this lockout, but may have popped
-		// votes off which the stake had followed.
-		return Decision{}
-	}
-	stake := behind(deep.Block)
-	if TwoThirds(stake, stakes.Total()) || planted.Is(bug) {
-		return Decision{}
-	}
-	return Decision{Verdict: BelowThreshold, Block: deep.Block, Stake: stake, Total: stakes.Total()}
+	v := next[len(next)-1-depth]
+	return v.Block, !slices.Contains(t.votes, v)
 }
 
 // switching checks, if the block is on another fork than the last vote, that

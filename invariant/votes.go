@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
 )
@@ -17,8 +18,7 @@ const (
 	towerMax = 31
 	// thresholdDepth is how many votes stand above the one that more than two
 	// thirds of the stake must have followed, counted in blocks; shallowDepth is
-	// the same for what a node has seen, and is not of FORMATS but of
-	// docs/decisions.md.
+	// the same for what a node has seen, a restraint of docs/decisions.md.
 	thresholdDepth = 8
 	shallowDepth   = 3
 	// The switch threshold is 38 %.
@@ -243,23 +243,23 @@ func (v *Votes) mayLeave(x *Voter, last, b *Block) error {
 	return nil
 }
 
-// followed checks that more than two thirds of the stake stand behind the votes
-// at the thresholds' depths, unless the tower had them as deep before. All votes
-// ever sent are more than any fork has counted, or any node has seen.
+// followed checks that more than two thirds of the stake stand behind the vote
+// at the depth where a node looks for them first, unless the tower had it as deep
+// before. All votes ever sent are more than any node has seen, and what is deeper
+// was there before.
 func (v *Votes) followed(x *Voter, before []cast, vote *ledger.Vote) error {
-	for _, depth := range [...]int{shallowDepth, thresholdDepth} {
-		if len(x.tower) <= depth {
-			break
-		}
-		deep := x.tower[len(x.tower)-1-depth]
-		if slices.Contains(before, deep) {
-			continue
-		}
-		if err := v.standBehind(deep.block, depth, vote.Block); err != nil {
-			return err
-		}
+	depth := shallowDepth
+	if v.ledger.genesis.Params.Execution == cluster.ExecutionSync {
+		depth = thresholdDepth
 	}
-	return nil
+	if len(x.tower) <= depth {
+		return nil
+	}
+	deep := x.tower[len(x.tower)-1-depth]
+	if slices.Contains(before, deep) {
+		return nil
+	}
+	return v.standBehind(deep.block, depth, vote.Block)
 }
 
 // standBehind checks that more than two thirds of the stake have voted for a
@@ -395,8 +395,7 @@ func (v *Votes) Agreed(third, twoThirds ledger.Slot) error {
 
 // Locked tells whether in a slot an account's own votes keep it from joining
 // more than a third of the stake, which votes that lock as well keep on another
-// fork. A part of a cluster that is cut off can vote itself eight deep into its
-// own fork, which locks it for 256 slots.
+// fork.
 func (v *Votes) Locked(account ledger.Pubkey, now ledger.Slot) bool {
 	x := v.voters[account]
 	if x == nil {

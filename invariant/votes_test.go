@@ -1,8 +1,10 @@
 package invariant
 
 import (
+	"fmt"
 	"testing"
 
+	"tutti/cluster"
 	"tutti/consensus"
 	"tutti/ledger"
 )
@@ -52,21 +54,25 @@ func TestVotesUpAChain(t *testing.T) {
 	w.broken(w.votes.Finalized(10), "finalised with")
 }
 
-// A tower that nobody follows ends with three votes above the one that is not
-// followed; one that is followed for a while ends as deep above that.
+// A tower that nobody follows ends with as many votes as stand above the one that
+// must be followed: three, or eight where votes wait for execution. One that is
+// followed for a while ends as deep above that.
 func TestVotesThatNobodyFollows(t *testing.T) {
-	for _, test := range []struct{ followers, until, want ledger.Slot }{{2, 3, 4}, {3, 3, 7}} {
-		w := newWorld(t)
-		voters := w.cluster(int(test.followers) + 1)
-		for slot := ledger.Slot(1); slot < test.want; slot++ {
-			w.fine(voters[0](w.ref(slot), nil))
-			for _, follow := range voters[1:] {
-				if slot <= test.until {
-					w.fine(follow(w.ref(slot), nil))
+	for depth, execution := range map[ledger.Slot]cluster.Execution{3: cluster.ExecutionAsync, 8: cluster.ExecutionSync} {
+		for _, test := range []struct{ followers, until, want ledger.Slot }{{2, 3, depth + 1}, {3, 3, depth + 4}} {
+			w := newWorld(t)
+			w.genesis.Params.Execution = execution
+			voters := w.cluster(int(test.followers) + 1)
+			for slot := ledger.Slot(1); slot < test.want; slot++ {
+				w.fine(voters[0](w.ref(slot), nil))
+				for _, follow := range voters[1:] {
+					if slot <= test.until {
+						w.fine(follow(w.ref(slot), nil))
+					}
 				}
 			}
+			w.broken(voters[0](w.ref(test.want), nil), fmt.Sprintf("is %d votes above that for", depth))
 		}
-		w.broken(voters[0](w.ref(test.want), nil), "is 3 votes above that for")
 	}
 }
 

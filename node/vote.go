@@ -230,9 +230,16 @@ func (n *Node) vote() {
 	}
 	n.voteDue = false
 	best := n.votable(n.choice.Best())
-	if n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() {
+	if n.tower.Decide(best.BlockRef, n.choice, n.ballotsOf).OK() && n.followed(best) {
 		n.castVote(best)
 	}
+}
+
+// followed tells whether a vote for a block would be no deeper into a fork than
+// others are seen to follow (docs/decisions.md). With execution=sync those who
+// execute slowly follow late, and who waits for them would root nothing.
+func (n *Node) followed(b *validator.Block) bool {
+	return n.params.Execution == cluster.ExecutionSync || n.tower.Followed(b.BlockRef, b.Ballots.Stakes(), n.choice)
 }
 
 // caughtUp tells whether a node may vote and make blocks that started late, or

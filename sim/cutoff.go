@@ -14,9 +14,7 @@ import (
 // chain, and nothing that was confirmed is lost.
 type cutOff struct {
 	validators, minority int
-	// slots is how long the cut is, after how long the run goes on. Those that
-	// were cut off have voted eight deep into their own fork, which locks them
-	// for 256 slots from the beginning of the cut.
+	// The cut takes slots, and the run goes on for after more.
 	slots, after ledger.Slot
 
 	sim    *Sim

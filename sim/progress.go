@@ -124,10 +124,8 @@ func (c *clock) count(t *InTime) {
 // healing is what is watched, slot by slot, after everything has healed.
 type healing struct {
 	healed ledger.Slot
-	// roots are the highest that each machine ever had, some of them above 0
-	// if it was rooted.
+	// roots are the highest that each machine ever had.
 	roots                []ledger.Slot
-	rooted               bool
 	confirmed, most, all clock
 	// more is how many slots there are after a lock.
 	more ledger.Slot
@@ -151,10 +149,9 @@ func (s *Sim) heal(p *phase) {
 	}
 	for i := range s.hosts {
 		h.roots[i] = s.check.nodes[i].highest.Ref.Slot
-		h.rooted = h.rooted || h.roots[i] > 0
 	}
-	if !h.rooted {
-		h.all, h.more = newClock(firstRootSlots), firstRootSlots
+	if slices.Max(h.roots) == 0 {
+		h.most, h.all, h.more = newClock(firstRootSlots), newClock(firstRootSlots), firstRootSlots
 	}
 	s.watch(h)
 }
@@ -164,7 +161,7 @@ func (s *Sim) heal(p *phase) {
 func (s *Sim) healthy() {
 	if s.cfg.Slots >= firstRootSlots && s.faults == nil && s.cfg.Network.Loss == 0 {
 		s.watch(&healing{
-			healed: s.cfg.Slots - progressSlots, rooted: true, roots: make([]ledger.Slot, len(s.hosts)),
+			healed: s.cfg.Slots - progressSlots, roots: make([]ledger.Slot, len(s.hosts)),
 			confirmed: newClock(progressSlots), most: newClock(progressSlots), all: newClock(progressSlots), more: progressSlots,
 		})
 	}
@@ -214,7 +211,7 @@ func (s *Sim) judge(h *healing) error {
 		if confirmed {
 			news += v.Stake
 		}
-		if confirmed && (rooted || !h.rooted) {
+		if confirmed && rooted {
 			with += v.Stake
 		}
 		if s.check.votes.Full(v.VoteAccount) {

@@ -31,7 +31,7 @@ func newHealed(t *testing.T, away int) *healed {
 	}
 	x.sim.heal(&phase{end: 5})
 	x.h = x.sim.healing
-	x.h.rooted, x.h.all, x.h.more = true, newClock(progressSlotsAll), progressSlots
+	x.h.most, x.h.all, x.h.more = newClock(progressSlots), newClock(progressSlotsAll), progressSlots
 	x.h.confirmed.meet(0) // when towers were full
 	return x
 }

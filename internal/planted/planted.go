@@ -37,7 +37,7 @@ const (
 	SwitchThreshold Bug = "consensus-switch-threshold"
 	// Votes go on although nobody follows, without the threshold at depth 8.
 	DepthThreshold Bug = "consensus-depth-threshold"
-	// Votes go on three deep although nobody follows.
+	// Votes go on although nobody is seen to follow the one three below.
 	ShallowThreshold Bug = "consensus-shallow-threshold"
 	// A vote that is seen again counts again.
 	VoteTwice Bug = "consensus-vote-twice"

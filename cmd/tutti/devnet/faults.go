@@ -88,9 +88,8 @@ const (
 	recoverTime = 30 * time.Second
 	settleTime  = time.Minute
 	// rejoinTime bounds the time from the end of a cut until those that were
-	// cut off vote and root with the others. Before it they voted among
-	// themselves, up to 8 votes deep: those lock them for 256 slots.
-	rejoinTime = 3 * time.Minute
+	// cut off vote and root with the others.
+	rejoinTime = 2 * time.Minute
 )
 
 // kind is what happens to a fault's validators.

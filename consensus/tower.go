@@ -225,6 +225,14 @@ func (t *Tower) lockout(block ledger.BlockRef, forks *ForkChoice) Decision {
 	return Decision{}
 }
 
+// LockedOut tells whether in a slot a vote on another fork than that of a block
+// is still locked.
+func (t *Tower) LockedOut(block ledger.BlockRef, slot ledger.Slot, forks *ForkChoice) bool {
+	return slices.ContainsFunc(t.votes, func(v TowerVote) bool {
+		return v.lockedUntil() >= slot && !forks.Ancestor(v.Block, block)
+	})
+}
+
 // threshold checks that enough stake has voted for the block at
 // thresholdDepth of the tower, or for descendants of it. Only votes counted
 // up to the block are taken, of each voter the newest that would not have

@@ -446,12 +446,12 @@ func (v *Votes) Joinable(now ledger.Slot, able func(account ledger.Pubkey) bool)
 }
 
 // Barred tells whether an account that leads a slot cannot build on the fork for
-// which most stake voted last: its own last vote is on another one, and too
+// which most stake voted last: its own votes lock it to another one, and too
 // little stake is locked out of that for the account to leave it. It builds
 // there, and those on the heaviest fork do not vote for what it makes.
 func (v *Votes) Barred(account ledger.Pubkey, slot ledger.Slot) bool {
 	x, best := v.voter(account), v.heaviest(slot)
-	if x.last == nil || best.Descends(x.last) || x.last.Descends(best) {
+	if x.last == nil || best.Descends(x.held(slot)) || x.last.Descends(best) {
 		return false
 	}
 	return v.mayLeave(x, x.last, best) != nil

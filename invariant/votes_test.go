@@ -275,8 +275,8 @@ func TestJoinable(t *testing.T) {
 	}
 }
 
-// Who voted for a lighter fork leads there until enough others are locked out of
-// it, or have gone there.
+// Who voted for a lighter fork leads there until its own votes there have expired,
+// or enough others are locked out of it, or have gone there.
 func TestBarred(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -297,6 +297,9 @@ func TestBarred(t *testing.T) {
 		}
 		if got := w.votes.Barred(account(4), 10); got != test.barred {
 			t.Errorf("%s: barred %t, want %t", test.name, got, test.barred)
+		}
+		if w.votes.Barred(account(4), 12) {
+			t.Errorf("%s: barred though its own vote has expired", test.name)
 		}
 		if w.votes.Barred(account(0), 10) || w.votes.Barred(account(3), 10) {
 			t.Errorf("%s: who is on the heaviest fork is barred from it, or who has not voted", test.name)

@@ -76,24 +76,25 @@ func forked(t *testing.T) (c *testCluster, own, other *validator.Block) {
 }
 
 // TestBuildsOnOwnFork: a leader that may not switch forks builds on the fork of
-// its own last vote, whether its lockouts have expired or not; once more than
-// 38 % of the stake is on the other fork it builds there, though it may not
-// vote yet (FORMATS section 8).
+// its own last vote as long as its votes lock it out of the heaviest (FORMATS
+// section 8, docs/decisions.md). It votes there only if more than 38 % of the
+// stake is on that fork.
 func TestBuildsOnOwnFork(t *testing.T) {
 	c, own, other := forked(t)
 	n := c.nodes[0]
 	if on := n.buildOn(); on != own {
 		t.Errorf("locked out and not allowed to switch, it builds on %v", on.BlockRef)
 	}
+	c.runTo(5, 0)
 	later := c.leaderBlock(0, 6, other)
 	c.voteFor(1, 0, later.BlockRef)
-	if on := n.buildOn(); on != own {
-		t.Errorf("not locked out, but not allowed to switch, it builds on %v", on.BlockRef)
+	if on := n.buildOn(); on != later {
+		t.Errorf("not allowed to switch, but no longer locked out, it builds on %v", on.BlockRef)
+	}
+	if n.votedFor(later.BlockRef) {
+		t.Error("not allowed to switch it votes")
 	}
 	c.voteFor(2, 0, other.BlockRef) // 39 %
-	if on := n.buildOn(); on != later {
-		t.Errorf("allowed to switch it builds on %v", on.BlockRef)
-	}
 	if !n.votedFor(later.BlockRef) {
 		t.Error("allowed to switch it does not vote")
 	}
@@ -122,6 +123,8 @@ func TestNoGraceForBlockOfAnotherFork(t *testing.T) {
 		n := c.nodes[0]
 		s := c.rotation(func(s ledger.Slot) bool { return c.leader(s) == 0 })
 		c.runTo(s-1, 32)
+		own = c.leaderBlock(0, s-2, own)
+		n.tower.Record(own.BlockRef) // which locks it in slot s
 		before := c.leaderBlock(0, s-1, other)
 		n.key(before.Slot.Key()).seen = true
 		if !votable {

@@ -325,11 +325,13 @@ func (n *Node) seenShred(s ledger.Slot) bool {
 }
 
 // buildOn returns the block to build on: the heaviest votable one, or, as long
-// as too little stake is locked out of the fork of the own last vote to switch
-// to it, the heaviest on that fork (FORMATS section 8).
+// as own votes lock this node out of that and too little stake is locked out of
+// the fork of the last of them to switch, the heaviest on that fork (FORMATS
+// section 8).
 func (n *Node) buildOn() *validator.Block {
 	best := n.votable(n.choice.Best())
-	if last, ok := n.tower.Last(); ok && n.tower.Switch(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
+	if last, ok := n.tower.Last(); ok && n.tower.LockedOut(best.BlockRef, n.slot(), n.choice) &&
+		n.tower.Switch(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
 		if own, ok := n.choice.BestOn(last); ok {
 			return n.votable(own)
 		}

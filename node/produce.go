@@ -327,7 +327,7 @@ func (n *Node) seenShred(s ledger.Slot) bool {
 // buildOn returns the block to build on: the heaviest votable one, or, as long
 // as own votes lock this node out of that and too little stake is locked out of
 // the fork of the last of them to switch, the heaviest on that fork (FORMATS
-// section 8).
+// section 8; docs/decisions.md).
 func (n *Node) buildOn() *validator.Block {
 	best := n.votable(n.choice.Best())
 	if last, ok := n.tower.Last(); ok && n.tower.LockedOut(best.BlockRef, n.slot(), n.choice) &&

@@ -53,7 +53,8 @@ type InTime struct {
 	Worst ledger.Slot
 	// Excused counts those that were met late, and within the time that was
 	// promised for a node, or for all, from the last slot on in which votes of
-	// before locked it out: after WorstExcused slots at most.
+	// before locked it out, without those that nodes led which could not build on
+	// the heaviest fork: after WorstExcused slots at most.
 	Excused      int
 	WorstExcused ledger.Slot
 	// Unjudged counts those that the end of the run, or the next chaos, came

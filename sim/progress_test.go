@@ -125,11 +125,12 @@ func TestProgressExcused(t *testing.T) {
 	})
 	t.Run("met late", func(t *testing.T) {
 		x := newHealed(t, 2)
+		x.h.confirmed = newClock(progressSlots)
 		x.fine(x.at(6, 0))
 		x.fine(x.at(21, 0))
 		x.fine(x.at(22, 5))
 		x.sim.unwatch()
-		if got := x.sim.progress.String(); !strings.Contains(got, "rooted by 2/3: 0 in time, 1 excused (worst 17)") {
+		if got := x.sim.progress.String(); !strings.Contains(got, "confirmed by 2/3: 0 in time, 1 excused (worst 17), 0 not judged; rooted by 2/3: 0 in time, 1 excused") {
 			t.Errorf("%s", got)
 		}
 	})

@@ -140,7 +140,13 @@ func TestMemory(t *testing.T) {
 	if chart := p.Parts[2].Chart; len(chart.Series) != 2 || len(chart.Series[0].Points) != 2 || chart.Series[0].Points[1] != [2]float64{2, 70.25} {
 		t.Errorf("chart %+v", chart)
 	}
-	if o.Only = nil; o.wanted(Memory) || !o.wanted(World) {
+	if o.Only = []string{Memory}; strings.Contains(o.introduction(), "World") || !strings.Contains(o.introduction(), "Memory") {
+		t.Errorf("a report of memory alone begins with %q", o.introduction())
+	}
+	if o.Only = nil; strings.Contains(o.introduction(), "Memory") || !strings.Contains(o.introduction(), "World") {
+		t.Errorf("a report without memory begins with %q", o.introduction())
+	}
+	if o.wanted(Memory) || !o.wanted(World) {
 		t.Error("what takes half an hour is measured unasked")
 	}
 }

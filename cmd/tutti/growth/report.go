@@ -223,12 +223,28 @@ var texts = map[string]struct{ heading, size, text string }{
 	World: {"Validators in the world", "validators", "Simulated, in all regions, with clients in all of these. One in fifty transfers is made to fail, which counts as landed."},
 }
 
+// introduction says what all wanted series have in common.
+func (o *Options) introduction() string {
+	var lines []string
+	if slices.ContainsFunc(Names, func(name string) bool { return name != Memory && o.wanted(name) }) {
+		lines = append(lines, "In each series one size grows and the load stays. Behind × is the multiple of the first row.")
+	}
+	if o.wanted(Lanes) || o.wanted(Accounts) || o.wanted(Validators) {
+		lines = append(lines, fmt.Sprintf("Devnets: %d transfers a second for %v, on this machine, generator included.", o.Devnet.Load, o.Devnet.Duration))
+	}
+	if o.wanted(World) {
+		lines = append(lines, fmt.Sprintf("World: %d transfers a second for %d slots, seed %d.", o.Simulation.Load, o.Simulation.Slots, o.Simulation.Seed))
+	}
+	if o.wanted(Memory) {
+		lines = append(lines, "Memory: devnets on this machine, generator included.")
+	}
+	return strings.Join(append(lines, fmt.Sprintf("Where lanes do not grow, there are %d.", o.Proposers)), " ")
+}
+
 // page makes the report.
 func (o *Options) page(r *Report) *page.Page {
 	p := &page.Page{Title: "Cost as it grows"}
-	text := fmt.Sprintf("In each series one size grows and the load stays. Behind × is the multiple of the first row. "+
-		"Devnets: %d transfers a second for %v, on this machine, generator included. World: %d transfers a second for %d slots, seed %d. Where lanes do not grow, there are %d.\n\nMade by `%s`.",
-		o.Devnet.Load, o.Devnet.Duration, o.Simulation.Load, o.Simulation.Slots, o.Simulation.Seed, o.Proposers, r.Command)
+	text := o.introduction() + fmt.Sprintf("\n\nMade by `%s`.", r.Command)
 	if r.Interrupted {
 		text += "\n\n**Interrupted**: what is missing was not measured."
 	}
@@ -273,7 +289,7 @@ func (o *Options) page(r *Report) *page.Page {
 
 // memoryParts shows the memory of a devnet's validators, minute by minute.
 func memoryParts(r *Row) []page.Part {
-	heading := fmt.Sprintf("Memory: %d minutes at %d transfers a second", r.Size, r.Offered)
+	heading := fmt.Sprintf("%d minutes at %d transfers a second", r.Size, r.Offered)
 	text := fmt.Sprintf("%.1f %% of the transfers succeeded.", percent(r.Local.ExecutedOK, r.Local.Offered))
 	if r.Local.HeapSlope != nil && r.Local.MemorySlope != nil {
 		text += fmt.Sprintf(" After warm-up, the first third, live memory grows by %v, resident memory by %v.", r.Local.HeapSlope, r.Local.MemorySlope)

@@ -248,6 +248,9 @@ func (s *scene) do(line string) string {
 	case "switch":
 		d := s.tower.Switch(block(args[0]), s.forks, s.vote)
 		return d.String()
+	case "lockedout": // lockedout BLOCK SLOT
+		slot, _ := strconv.Atoi(args[1])
+		return strconv.FormatBool(s.tower.LockedOut(block(args[0]), ledger.Slot(slot), s.forks))
 	case "candidates":
 		return cmp.Or(names(s.forks.Candidates(block(args[0]).Slot)), "none")
 	case "vote": // without asking

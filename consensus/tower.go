@@ -197,8 +197,8 @@ func (t *Tower) Decide(block ledger.BlockRef, forks *ForkChoice, ballots func(le
 }
 
 // Switch answers for the third rule alone: SameFork, SwitchFork, NoSwitch or
-// Unknown. Whoever may not switch builds on the fork of the own last vote,
-// whether or not other rules forbid the vote, too (FORMATS section 8).
+// Unknown. Who may not switch, and is locked out, builds on the fork of the own
+// last vote (FORMATS section 8; docs/decisions.md).
 func (t *Tower) Switch(block ledger.BlockRef, forks *ForkChoice, ballots func(ledger.BlockRef) *Ballots) Decision {
 	b := ballots(block)
 	if b == nil || !forks.Has(block) {
@@ -288,10 +288,11 @@ func (t *Tower) below(depth int, block ledger.BlockRef) (deep ledger.BlockRef, o
 //	      └─┴── block
 //
 // Only tips and votes count whose common ancestor with the last vote is also
-// the block's. If the last vote's block is not in the tree, after a restart,
-// it has either left below the root, and all of the tree counts, or a crash
-// has taken it away: then only votes for later slots cannot be for ancestors
-// of it.
+// the block's, and of votes that are counted in no block here those for the last
+// vote's slot and later ones. If the last vote's block is not in the tree, after
+// a restart, it has either left below the root, and all of the tree counts, or a
+// crash has taken it away: then only votes for its slot and later ones cannot be
+// for ancestors of it.
 func (t *Tower) switching(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice, ballots func(ledger.BlockRef) *Ballots) Decision {
 	last, ok := t.Last()
 	if !ok || forks.Ancestor(last, block) {
@@ -308,7 +309,7 @@ func (t *Tower) switching(block ledger.BlockRef, stakes *Stakes, forks *ForkChoi
 	}
 	for i := range forks.voters {
 		v := &forks.voters[i]
-		if v.at == nil || v.newest.Slot <= last.Slot || ballots(v.newest) == nil {
+		if v.at == nil || v.newest.Slot < last.Slot || ballots(v.newest) == nil {
 			continue
 		}
 		if _, ok := s.away(v.newest); ok {

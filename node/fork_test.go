@@ -85,6 +85,10 @@ func TestBuildsOnOwnFork(t *testing.T) {
 	if on := n.buildOn(); on != own {
 		t.Errorf("locked out and not allowed to switch, it builds on %v", on.BlockRef)
 	}
+	child := c.leaderBlock(0, 4, own)
+	if on := n.buildOn(); on != child || n.votedFor(child.BlockRef) {
+		t.Errorf("it builds on %v, not on the newest block of its own fork", on.BlockRef)
+	}
 	c.runTo(5, 0)
 	later := c.leaderBlock(0, 6, other)
 	c.voteFor(1, 0, later.BlockRef)
@@ -141,27 +145,28 @@ func TestNoGraceForBlockOfAnotherFork(t *testing.T) {
 	}
 }
 
-// twins are two valid blocks of one leader for one slot.
-func (c *testCluster) twins(slot ledger.Slot, parent *validator.Block) (sets [2][]*shred.Set, refs [2]ledger.BlockRef) {
+// twins are valid blocks of one leader for one slot.
+func (c *testCluster) twins(slot ledger.Slot, parent *validator.Block, blocks int) (sets [][]*shred.Set, refs []ledger.BlockRef) {
 	c.t.Helper()
 	n := c.nodes[0]
 	l, _ := n.schedule.Leader(slot)
-	for i := range sets {
+	for i := range blocks {
 		b := leader.NewBuilder(leader.Config{
 			Slot: slot, Parent: parent.BlockRef, ParentPoH: parent.LastPoH,
 			Signer: c.key(l), ShredVersion: n.shredVersion, Params: n.params,
 		})
-		if i == 1 { // of a block that is on no fork: mere information
-			b.RecordReceipt(ledger.ExecutionReceipt{BankHash: ledger.Sum([]byte("twin"))})
+		if i > 0 { // of a block that is on no fork: mere information
+			b.RecordReceipt(ledger.ExecutionReceipt{BankHash: ledger.Sum([]byte{byte(i)})})
 		}
+		var of []*shred.Set
 		for !b.Done() {
 			made, err := b.CloseTick(true)
 			if err != nil {
 				c.t.Fatal(err)
 			}
-			sets[i] = append(sets[i], made...)
+			of = append(of, made...)
 		}
-		refs[i] = ledger.BlockRef{Slot: slot, ID: sets[i][len(sets[i])-1].Root}
+		sets, refs = append(sets, of), append(refs, ledger.BlockRef{Slot: slot, ID: of[len(of)-1].Root})
 	}
 	return sets, refs
 }
@@ -190,7 +195,7 @@ func TestEquivocatingLeader(t *testing.T) {
 		c.runTo(slot, 60)
 		// On the newest block of the half that is shown the first twin.
 		n := c.nodes[honest[0]]
-		sets, refs := c.twins(slot, n.forks.Block(n.choice.Best()))
+		sets, refs := c.twins(slot, n.forks.Block(n.choice.Best()), 2)
 		for i, to := range honest {
 			c.deliver(liar, to, sets[i/2])
 		}
@@ -226,5 +231,67 @@ func TestEquivocatingLeader(t *testing.T) {
 				t.Errorf("node %d votes for %v after %v", i, votes[k].Block, votes[k-1].Block)
 			}
 		}
+	}
+}
+
+// TestThreeTwins: a leader shows three blocks of one slot to a third of the
+// others each and is not heard of again. No part is more than 38 % of the stake,
+// and soon no lock holds a leader on the lighter two: nobody builds there, so that
+// the votes for them never land. Yet all come together.
+func TestThreeTwins(t *testing.T) {
+	c := newTestCluster(t, 10, nil)
+	s := c.rotation(func(s ledger.Slot) bool {
+		return s > 4 && c.leader(s-1) != c.leader(s) && c.leader(s+4) != c.leader(s)
+	})
+	liar := c.leader(s)
+	c.runTo(s, 0)
+	c.nodes[liar].down = true
+	c.runTo(s, 60)
+	parent := c.nodes[(liar+1)%10]
+	sets, refs := c.twins(s, parent.forks.Block(parent.choice.Best()), 3)
+	for i := range 9 {
+		c.deliver(liar, (liar+1+i)%10, sets[i/3])
+	}
+	c.run(100 * time.Millisecond)
+	for i := range 9 {
+		if !c.nodes[(liar+1+i)%10].votedFor(refs[i/3]) {
+			t.Fatalf("node %d does not vote for its block", (liar+1+i)%10)
+		}
+	}
+	c.runTo(s+12, 0)
+	for i, n := range c.nodes {
+		if i != liar && n.newest.Slot+3 < s+12 {
+			t.Errorf("node %d: in slot %d slot %d is confirmed", i, s+12, n.newest.Slot)
+		}
+	}
+}
+
+// TestRepeatsWhileHeldBack: a node that keeps a vote to itself repeats its last
+// one. If it were lost the others would wait for it as this one waits for theirs.
+func TestRepeatsWhileHeldBack(t *testing.T) {
+	c := newTestCluster(t, 4, unequal(20, 30, 9, 41))
+	for _, n := range c.nodes[1:] {
+		n.down = true
+	}
+	n := c.nodes[0]
+	n.begunSlot = 1000 // it shall not lead
+	c.runTo(5, 0)
+	b := n.forks.Root()
+	for slot := ledger.Slot(1); slot <= 4; slot++ {
+		b = c.leaderBlock(0, slot, b)
+	}
+	if !n.votedFor(b.Parent.BlockRef) || n.votedFor(b.BlockRef) {
+		t.Fatal("it is not held back at the fourth block")
+	}
+	var repeated int
+	n.filter = func(_ ledger.Pubkey, m Message) bool {
+		if v, ok := m.(VoteMessage); ok && v.Vote.Block == b.Parent.BlockRef {
+			repeated++
+		}
+		return true
+	}
+	c.runTo(5+2*refreshSlots+1, 0)
+	if repeated != 2*(len(c.nodes)-1) {
+		t.Errorf("its last vote was sent %d times, want twice to three nodes", repeated)
 	}
 }

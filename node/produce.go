@@ -324,19 +324,19 @@ func (n *Node) seenShred(s ledger.Slot) bool {
 	return s == n.begunSlot || k != nil && k.seen
 }
 
-// buildOn returns the block to build on: the heaviest votable one, or, as long
-// as own votes lock this node out of that and too little stake is locked out of
-// the fork of the last of them to switch, the heaviest on that fork (FORMATS
-// section 8; docs/decisions.md).
+// buildOn returns the block to build on: the newest votable one on the heaviest
+// fork, or, as long as own votes lock this node out of that and too little stake
+// is locked out of the fork of the last of them to switch, the newest votable one
+// there (FORMATS section 8; docs/decisions.md).
 func (n *Node) buildOn() *validator.Block {
-	best := n.votable(n.choice.Best())
-	if last, ok := n.tower.Last(); ok && n.tower.LockedOut(best.BlockRef, n.slot(), n.choice) &&
-		n.tower.Switch(best.BlockRef, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
+	best := n.choice.Best()
+	if last, ok := n.tower.Last(); ok && n.tower.LockedOut(best, n.slot(), n.choice) &&
+		n.tower.Switch(best, n.choice, n.ballotsOf).Verdict == consensus.NoSwitch {
 		if own, ok := n.choice.BestOn(last); ok {
-			return n.votable(own)
+			best = own
 		}
 	}
-	return best
+	return n.votable(best)
 }
 
 // continueLead records and closes the ticks that are over. It tells whether

@@ -39,14 +39,14 @@ const (
 	stops
 	// inconsistentLeader has a set that decodes to different data.
 	inconsistentLeader
-	// twoLeader are two blocks, each for half of the nodes.
-	twoLeader
+	// twinsLeader are two or three blocks, each for as many of the nodes.
+	twinsLeader
 	leaderFaults
 )
 
 var leaderFaultNames = [leaderFaults]string{
 	"names what nobody has", "names what is not well formed", "names one twice", "names one too early", "names a lane too high",
-	"names too many", "strange marker", "false receipt", "oversized", "wrong PoH", "drops votes", "stops", "inconsistent coding", "two blocks",
+	"names too many", "strange marker", "false receipt", "oversized", "wrong PoH", "drops votes", "stops", "inconsistent coding", "two or three blocks",
 }
 
 // String returns the fault in words.
@@ -55,7 +55,7 @@ func (f leaderFault) String() string { return leaderFaultNames[f] }
 // costs tells whether the block is certain to be lost, and with it those that
 // its leader makes on it.
 func (f leaderFault) costs() bool {
-	return f != namesUnfit && f != falseReceipt && f != dropsVotes && f != inconsistentLeader && f != twoLeader
+	return f != namesUnfit && f != falseReceipt && f != dropsVotes && f != inconsistentLeader && f != twinsLeader
 }
 
 // badLeader makes bad leader blocks: of each it draws what is wrong with it.
@@ -76,9 +76,9 @@ type badBlock struct {
 	slot   ledger.Slot
 	fault  leaderFault
 	remake *remake
-	second *remake // of twoLeader
-	done   bool    // the fault is in it
-	sent   int     // batches
+	twins  []*remake // of twinsLeader
+	done   bool      // the fault is in it
+	sent   int       // batches
 }
 
 func newBadLeader(rng *rand.Rand, faults ...leaderFault) *badLeader {
@@ -145,8 +145,12 @@ func (b *badLeader) send(h *host, set *shred.Set) []queued {
 		block.done = true
 		shreds, _ := b.forged(h, sets[len(sets)-1])
 		return append(b.spreadSets(h, sets[:len(sets)-1]), b.spread(h, shreds, nil)...)
-	case block.fault == twoLeader:
-		return b.two(h, [2][]*shred.Set{sets, block.second.sets(block.second.record(h.sim.withoutVotes(components)), set)})
+	case block.fault == twinsLeader:
+		all := [][]*shred.Set{sets}
+		for i, twin := range block.twins {
+			all = append(all, twin.sets(twin.record(h.sim.withoutVotes(components, i+2)), set))
+		}
+		return b.divide(h, all)
 	}
 	return b.spreadSets(h, sets)
 }
@@ -169,14 +173,20 @@ func (b *badLeader) begin(h *host, first *shred.Set) *badBlock {
 		parent.lastPoH = x.LastPoH
 	}
 	begin := func() *remake { return newRemake(h, first.Key, first.ParentOffset, parent.id, parent.lastPoH) }
-	return &badBlock{slot: slot, fault: b.faults[b.rng.IntN(len(b.faults))], remake: begin(), second: begin()}
+	block := &badBlock{slot: slot, fault: b.faults[b.rng.IntN(len(b.faults))], remake: begin()}
+	if block.fault == twinsLeader {
+		for range 1 + b.rng.IntN(2) {
+			block.twins = append(block.twins, begin())
+		}
+	}
+	return block
 }
 
 // changed returns the components of a batch with the block's fault in them.
 func (b *badLeader) changed(h *host, components []ledger.Component) []ledger.Component {
 	block := b.now
 	if block.fault == dropsVotes {
-		return h.sim.withoutVotes(components)
+		return h.sim.withoutVotes(components, 2)
 	}
 	for i := range components {
 		m := components[i].Marker
@@ -236,15 +246,15 @@ func (b *badLeader) marker(h *host, m ledger.Marker) *ledger.Marker {
 	return &m
 }
 
-// withoutVotes leaves out the votes of every other account.
-func (s *Sim) withoutVotes(components []ledger.Component) (out []ledger.Component) {
+// withoutVotes leaves out the votes of every n-th account.
+func (s *Sim) withoutVotes(components []ledger.Component, n int) (out []ledger.Component) {
 	for _, c := range components {
 		var entries []ledger.Entry
 		for _, e := range c.Entries {
 			votes := len(e.Transactions)
 			e.Transactions = slices.DeleteFunc(slices.Clone(e.Transactions), func(tx ledger.Transaction) bool {
 				v, err := ledger.ParseVote(&tx)
-				return err == nil && s.index[v.Authority]%2 == 0
+				return err == nil && s.index[v.Authority]%n == 0
 			})
 			if votes == 0 || len(e.Transactions) > 0 {
 				entries = append(entries, e)
@@ -278,14 +288,13 @@ func (b *badBlock) giant(like *shred.Set) []*shred.Set {
 	return sets
 }
 
-// two gives every other node the sets of one block, and the others those of
-// the other.
-func (b *badLeader) two(h *host, sets [2][]*shred.Set) (out []queued) {
+// divide gives each node the sets of one of the blocks, in turn.
+func (b *badLeader) divide(h *host, blocks [][]*shred.Set) (out []queued) {
 	for i, v := range h.sim.genesis.Validators {
 		if v.Identity == h.identity() {
 			continue
 		}
-		for _, set := range sets[i%2] {
+		for _, set := range blocks[i%len(blocks)] {
 			for _, s := range allShreds(set) {
 				m := node.ShredMessage{Shred: s, Root: set.Root}
 				out = append(out, queued{effect: node.Send{To: []ledger.Pubkey{v.Identity}, Msg: m}})

@@ -116,7 +116,8 @@ func (c *core) run(ctx context.Context) error {
 // observeLoad tells the throttle how late the node is, and that it is if signatures
 // wait for long.
 func (c *core) observeLoad() {
-	late := time.Since(c.node.Wake())
+	late := max(0, time.Since(c.node.Wake()))
+	c.metrics.late.Observe(late.Seconds())
 	if c.verifying.len() > verifyingBusy {
 		late = max(late, 2*lateMax)
 	}

@@ -151,7 +151,10 @@ func (l *Live) open() error {
 	if err != nil {
 		return err
 	}
-	if l.store, err = store.Open(store.Options{Dir: cfg.Ledger, Genesis: genesis, ShredsMax: cfg.ShredsMax, NoTower: cfg.NoTower}); err != nil {
+	if l.store, err = store.Open(store.Options{
+		Dir: cfg.Ledger, Genesis: genesis, ShredsMax: cfg.ShredsMax, NoTower: cfg.NoTower,
+		Committed: func(took time.Duration) { l.metrics.commit.Observe(took.Seconds()) },
+	}); err != nil {
 		return err
 	}
 	restarts, err := l.store.Restarts()

@@ -185,6 +185,11 @@ func TestClusterExecutesAndRestarts(t *testing.T) {
 	if metric(t, nodes[n-1].Live, "tutti_dropped_total", "test") == 0 {
 		t.Error("no shred was dropped")
 	}
+	for _, name := range []string{"tutti_store_commit_seconds", "tutti_late_seconds"} {
+		if seconds := observed(t, nodes[0].Live, name); seconds == 0 {
+			t.Errorf("%s saw nothing", name)
+		}
+	}
 
 	// A node that stops comes back where it was, and catches up.
 	saved := ledger.Slot(0)
@@ -396,6 +401,21 @@ func metric(t *testing.T, l *Live, name, label string) (value float64) {
 		}
 	}
 	return value
+}
+
+// observed returns the sum of what a histogram has seen.
+func observed(t *testing.T, l *Live, name string) (sum float64) {
+	t.Helper()
+	families, err := l.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			sum += f.GetMetric()[0].GetHistogram().GetSampleSum()
+		}
+	}
+	return sum
 }
 
 func TestMetricsAreWellNamed(t *testing.T) {

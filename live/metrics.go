@@ -20,6 +20,8 @@ type metrics struct {
 	lag      prometheus.Gauge
 	pool     prometheus.Gauge
 	execute  prometheus.Histogram
+	commit   prometheus.Histogram
+	late     prometheus.Histogram
 }
 
 func newMetrics(l *Live) *metrics {
@@ -46,8 +48,16 @@ func newMetrics(l *Live) *metrics {
 			Name: "tutti_execute_seconds", Help: "Time that a block's execution took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
 		}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tutti_store_commit_seconds", Help: "Time that a commit to the ledger took, until it was on disk. What depends on it waits.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+		}),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tutti_late_seconds", Help: "How late the core was with what was due, in each of its rounds.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+		}),
 	}
-	m.registry.MustRegister(m.drops, m.events, m.sigs, m.outcomes, m.slots, m.lag, m.pool, m.execute)
+	m.registry.MustRegister(m.drops, m.events, m.sigs, m.outcomes, m.slots, m.lag, m.pool, m.execute, m.commit, m.late)
 	counter := func(name, help string, labels prometheus.Labels, value func() uint64) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(
 			prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(value()) }))

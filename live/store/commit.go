@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -133,6 +134,7 @@ func (s *Store) commit(group []request) error {
 	if len(group) == 0 {
 		return nil
 	}
+	began := time.Now()
 	s.stats.Backlog.Store(int64(len(group)))
 	w := s.newWriter()
 	firm, sets := false, 0
@@ -164,6 +166,9 @@ func (s *Store) commit(group []request) error {
 	s.shreds += sets * shred.SetSize
 	s.stats.Shreds.Store(int64(s.shreds))
 	s.stats.Commits.Add(1)
+	if s.opt.Committed != nil {
+		s.opt.Committed(time.Since(began))
+	}
 	s.stats.Bytes.Add(uint64(w.bytes))
 
 	s.mu.Lock()

@@ -61,6 +61,8 @@ type Options struct {
 	NoTower bool
 	// FreeMin overrides the constant of that name if it is not 0.
 	FreeMin uint64
+	// Committed, if not nil, is told by Run how long each commit took.
+	Committed func(took time.Duration)
 }
 
 // Store is an open ledger. Its methods may be called on any goroutine.

@@ -292,7 +292,8 @@ func (t *Tower) below(depth int, block ledger.BlockRef) (deep ledger.BlockRef, o
 // vote's slot and later ones. If the last vote's block is not in the tree, after
 // a restart, it has either left below the root, and all of the tree counts, or a
 // crash has taken it away: then only votes for its slot and later ones cannot be
-// for ancestors of it.
+// for ancestors of it, and who follows an older own vote that the block leaves is
+// not known to have left it.
 func (t *Tower) switching(block ledger.BlockRef, stakes *Stakes, forks *ForkChoice, ballots func(ledger.BlockRef) *Ballots) Decision {
 	last, ok := t.Last()
 	if !ok || forks.Ancestor(last, block) {
@@ -360,7 +361,9 @@ func (s *switchProof) away(ref ledger.BlockRef) (since ledger.Slot, ok bool) {
 	last := s.forks.blocks[s.last]
 	switch {
 	case last == nil && s.last.Slot > s.forks.root.ref.Slot:
-		return s.last.Slot, true
+		return s.last.Slot, !slices.ContainsFunc(s.tower.votes, func(v TowerVote) bool {
+			return s.forks.Ancestor(v.Block, ref) && !s.forks.Ancestor(v.Block, s.block)
+		})
 	case last == nil:
 		return s.tower.root.Slot, true
 	}

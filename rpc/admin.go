@@ -28,12 +28,15 @@ const (
 // Admin tells tools on the same machine what a node does, over HTTP on a
 // Unix socket that only the node's user can open: GET /events is a stream of
 // JSON lines, GET /stats one object of counters. See event and Stats for what
-// they hold. GET /debug/pprof/ is that of package net/http/pprof.
+// they hold. GET /debug/pprof/ is that of package net/http/pprof, GET /metrics
+// for Prometheus.
 type Admin struct {
 	// Counters returns what /stats says about connections, and about clients'
 	// transactions that were dropped, if it is set: it is not changed after Run
 	// begins.
 	Counters func() (network, dropped map[string]uint64)
+	// Metrics answers GET /metrics if it is set before Run begins.
+	Metrics http.Handler
 
 	path string
 	l    net.Listener
@@ -508,6 +511,9 @@ func (a *Admin) Run(ctx context.Context) error {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if a.Metrics != nil {
+		mux.Handle("GET /metrics", a.Metrics)
+	}
 	return serve(ctx, a.l, mux)
 }
 

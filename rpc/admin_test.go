@@ -28,6 +28,7 @@ func (w *world) serveAdmin() *http.Client {
 	w.admin.Counters = func() (network, dropped map[string]uint64) {
 		return map[string]uint64{"peers": 3}, map[string]uint64{"node is busy": 4}
 	}
+	w.admin.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("tutti_slot 7\n")) })
 	if err := w.admin.Listen(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -133,9 +134,15 @@ func TestAdminStats(t *testing.T) {
 		node.BlockRejected{Err: errors.New("bad")}, node.UserBlockRejected{Err: errors.New("bad")},
 		node.Equivocated{}, node.Mismatched{}, node.WentBack{}, node.HealthChanged{Health: node.Halted},
 	)
-	runtime.GC() // so that something is known of the heap
-	response, err := client.Get("http://admin/stats")
+	response, err := client.Get("http://admin/metrics")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got := finish(t, response); got != "tutti_slot 7\n" {
+		t.Errorf("metrics: %q", got)
+	}
+	runtime.GC() // so that something is known of the heap
+	if response, err = client.Get("http://admin/stats"); err != nil {
 		t.Fatal(err)
 	}
 	_, got := finish(t, response)

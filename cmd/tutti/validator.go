@@ -129,6 +129,8 @@ func (f *validatorFlags) run(ctx context.Context, errs io.Writer) error {
 		return errors.Join(usage("%w", err), l.Close())
 	}
 	admin.Counters = func() (network, dropped map[string]uint64) { return counters(l.Metrics()) }
+	metrics := promhttp.HandlerFor(l.Metrics(), promhttp.HandlerOpts{})
+	admin.Metrics = metrics
 	server.State = rpc.NewState(l.View())
 	server.Submit = l.Submit
 	if f.metrics != "" {
@@ -136,7 +138,7 @@ func (f *validatorFlags) run(ctx context.Context, errs io.Writer) error {
 		if err != nil {
 			return errors.Join(busy(err, "--metrics-address"), l.Close())
 		}
-		group.Go(func() error { return serveMetrics(ctx, listener, l.Metrics()) })
+		group.Go(func() error { return serveMetrics(ctx, listener, metrics) })
 	}
 
 	reports := l.Reports().Subscribe(reportsMax)
@@ -301,9 +303,9 @@ func counters(r *prometheus.Registry) (network, dropped map[string]uint64) {
 }
 
 // serveMetrics answers Prometheus until ctx is done.
-func serveMetrics(ctx context.Context, l net.Listener, r *prometheus.Registry) error {
+func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout, IdleTimeout: metricsTimeout}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -433,6 +433,7 @@ func TestMetricsAreWellNamed(t *testing.T) {
 		node.UserBlockHeld{},
 		node.UserBlockRejected{Err: ErrBusy},
 		node.UserBlockRecorded{},
+		node.UserBlockMissed{},
 		node.BlockHeld{},
 		node.BlockRejected{Err: ErrBusy},
 		node.Voted{},

@@ -127,6 +127,8 @@ func (m *metrics) report(of any) {
 		event("userblock rejected")
 	case node.UserBlockRecorded:
 		event("userblock recorded")
+	case node.UserBlockMissed:
+		event("own userblock missed")
 	case node.BlockHeld:
 		event("block")
 		m.sigs.Add(float64(r.Verified))

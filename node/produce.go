@@ -232,6 +232,7 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 				_ = n.addPooled(t) // a full pool loses the cheapest
 			}
 		}
+		n.report(UserBlockMissed{Ref: m.ref, Transactions: len(m.block.Transactions)})
 		return true
 	})
 }

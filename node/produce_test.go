@@ -85,3 +85,34 @@ func TestExpiredLeaveThePool(t *testing.T) {
 		t.Errorf("%d transactions are left, want the one that is not too old", n.pool.Len())
 	}
 }
+
+// An own UserBlock that reaches nobody in time gives its transactions back to the
+// pool, is told of, and the next one has them.
+func TestMissedUserBlock(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	s := c.rotation(func(s ledger.Slot) bool { return s > 4 })
+	lost := (c.leader(s) + 1) % len(c.nodes) // who leads has it and names it
+	n := c.nodes[lost]
+	c.runTo(s, 0)
+	n.filter = func(_ ledger.Pubkey, m Message) bool {
+		shred, ok := m.(ShredMessage)
+		return !ok || !shred.Shred.Key().IsUser()
+	}
+	c.submit(lost, 0)
+	for len(reported[UserBlockHeld](n)) == 0 {
+		c.run(10 * time.Millisecond)
+	}
+	made := reported[UserBlockHeld](n)[0].Block.Ref
+	for i := 0; len(reported[UserBlockMissed](n)) == 0; i++ {
+		if i == 1000 {
+			t.Fatal("nobody tells that it was missed")
+		}
+		c.run(10 * time.Millisecond)
+	}
+	if m := reported[UserBlockMissed](n)[0]; m.Ref != made || m.Transactions != 1 {
+		t.Errorf("missed %+v, want %v with one transaction", m, made)
+	}
+	n.filter = nil
+	c.run(3 * time.Second)
+	c.paid(1)
+}

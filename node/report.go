@@ -78,6 +78,13 @@ type UserBlockRecorded struct {
 	Ref  ledger.UserBlockRef
 }
 
+// UserBlockMissed says that an own UserBlock is not recorded on the confirmed
+// fork and cannot be any more. Its transactions are in the pool again.
+type UserBlockMissed struct {
+	Ref          ledger.UserBlockRef
+	Transactions int
+}
+
 // BlockHeld says that a leader block is complete and its PoH and rules hold.
 type BlockHeld struct {
 	Block    ledger.BlockRef

@@ -303,6 +303,7 @@ func TestStoryTellsTrouble(t *testing.T) {
 	block := ledger.BlockRef{Slot: 3, ID: ledger.Hash{3}}
 	for _, of := range []any{
 		node.UserBlockRejected{Ref: ledger.UserBlockRef{U: 7, Lane: 1}, Err: errors.New("no anchor")},
+		node.UserBlockMissed{Ref: ledger.UserBlockRef{U: 7, Lane: 1}, Transactions: 21},
 		node.Equivocated{Key: ledger.Slot(5).Key(), Signer: v[2].Identity},
 		node.Mismatched{Voter: v[1].VoteAccount, Slot: 4, Own: ledger.Hash{0xaa}, Other: ledger.Hash{0xbb}},
 		node.WentBack{To: block, Wrong: block, Try: 2},
@@ -318,7 +319,7 @@ func TestStoryTellsTrouble(t *testing.T) {
 	_, told, _ := strings.Cut(out.String(), "slot 5 ")
 	told, _, _ = strings.Cut(told, "slot 6 ")
 	for _, want := range []string{
-		"no anchor", "proof that node 2 made two blocks", "BankHash aa000000 of slot 4, a vote of node 1 says bb000000",
+		"no anchor", "takes 21 transactions", "proof that node 2 made two blocks", "BankHash aa000000 of slot 4, a vote of node 1 says bb000000",
 		"try 2", "is stalled over", "no two thirds", "is healthy over", "they agree",
 	} {
 		if !strings.Contains(told, want) {

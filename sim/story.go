@@ -114,6 +114,8 @@ func (s *story) told(at time.Duration, host int, of any) {
 		s.note(at, "node %d makes no block in slot %d: its parent would be that of slot %d", host, r.Slot, r.Parent)
 	case node.UserBlockRejected:
 		s.note(at, "node %d rejects UserBlock %v: %v", host, r.Ref, r.Err)
+	case node.UserBlockMissed:
+		s.note(at, "node %d takes %d transactions of its UserBlock %v back: it came too late", host, r.Transactions, r.Ref)
 	case node.Equivocated:
 		s.note(at, "node %d stores a proof that %s made two blocks under %v", host, s.name(r.Signer), r.Key)
 	case node.Mismatched:

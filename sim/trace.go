@@ -247,6 +247,10 @@ func (t *trace) report(of any) {
 		t.tag("user block recorded")
 		t.u64(uint64(r.Slot))
 		t.userRef(r.Ref)
+	case node.UserBlockMissed:
+		t.tag("user block missed")
+		t.userRef(r.Ref)
+		t.u64(uint64(r.Transactions))
 	case node.BlockHeld:
 		t.tag("block held")
 		t.blockHeld(&r)

@@ -203,6 +203,29 @@ func TestVoteReportsOlderBank(t *testing.T) {
 	}
 }
 
+// TestLastBlockGoesToNextLeader: who builds on the last block of a leader's turn
+// gets all shreds of it from its maker, not only those whose tree it is the root of.
+func TestLastBlockGoesToNextLeader(t *testing.T) {
+	c := newTestCluster(t, 4, nil)
+	s := c.rotation(func(s ledger.Slot) bool { return s > 4 && c.leader(s) != c.leader(s+4) })
+	next := c.nodes[c.leader(s+4)].self
+	sent := make(map[ledger.Slot]map[int]bool) // by slot, positions in a set
+	c.nodes[c.leader(s)].filter = func(to ledger.Pubkey, m Message) bool {
+		if m, ok := m.(ShredMessage); ok && to == next && !m.Shred.Key().IsUser() {
+			slot := m.Shred.Key().Slot()
+			if sent[slot] == nil {
+				sent[slot] = make(map[int]bool)
+			}
+			sent[slot][m.Shred.Position()] = true
+		}
+		return true
+	}
+	c.runTo(s+4, 32)
+	if last, before := len(sent[s+3]), len(sent[s+2]); last != shred.SetSize || before == 0 || before >= shred.SetSize {
+		t.Errorf("the next leader gets %d shreds of a set of the last block, %d of the one before", last, before)
+	}
+}
+
 // TestSkippedLeader: the next leader begins on the heaviest block, and
 // skipping a leader destroys no UserBlock (PROTOCOL section 5).
 func TestSkippedLeader(t *testing.T) {

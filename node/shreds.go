@@ -158,13 +158,16 @@ func (n *Node) retransmit(m ShredMessage, place turbine.Place) {
 	n.do(Send{To: place.Children, Msg: m})
 }
 
-// broadcast gives the shreds of an own set to the roots of their trees, and
-// those of a UserBlock to the leaders that can record it.
+// broadcast gives the shreds of an own set to the roots of their trees, and to
+// the leaders that wait for them: those of a UserBlock to who can record it, those
+// of a leader block to who builds on it.
 func (n *Node) broadcast(set *shred.Set) {
 	tree := n.trees.of(n, set.Key)
 	var leaders []ledger.Pubkey
 	if set.Key.IsUser() {
 		leaders = n.recorders(set.Key)
+	} else if next, ok := n.schedule.Leader(set.Key.Slot() + 1); ok && next != n.self {
+		leaders = []ledger.Pubkey{next}
 	}
 	sent := Broadcast{Key: set.Key, Made: len(set.Shreds)}
 	for i := range set.Shreds {

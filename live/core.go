@@ -117,7 +117,9 @@ func (c *core) run(ctx context.Context) error {
 // wait for long.
 func (c *core) observeLoad() {
 	late := max(0, time.Since(c.node.Wake()))
-	c.metrics.late.Observe(late.Seconds())
+	if !c.node.Wake().IsZero() { // it has begun
+		c.metrics.late.Observe(late.Seconds())
+	}
 	if c.verifying.len() > verifyingBusy {
 		late = max(late, 2*lateMax)
 	}

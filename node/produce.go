@@ -226,13 +226,15 @@ func (n *Node) reviewMade(confirmed *validator.Block) {
 		if validator.Window(n.params, confirmed, m.ref.U, next) == nil || m.ref.U >= next {
 			return false
 		}
+		missed := UserBlockMissed{Ref: m.ref}
 		for _, t := range m.block.Transactions {
 			n.forgetMade(t)
 			if !n.recentDone.has(t.Hash, confirmed) {
+				missed.Transactions++
 				_ = n.addPooled(t) // a full pool loses the cheapest
 			}
 		}
-		n.report(UserBlockMissed{Ref: m.ref, Transactions: len(m.block.Transactions)})
+		n.report(missed)
 		return true
 	})
 }

@@ -79,10 +79,10 @@ type UserBlockRecorded struct {
 }
 
 // UserBlockMissed says that an own UserBlock is not recorded on the confirmed
-// fork and cannot be any more. Its transactions are in the pool again.
+// fork and cannot be any more.
 type UserBlockMissed struct {
 	Ref          ledger.UserBlockRef
-	Transactions int
+	Transactions int // that go back to the pool: those that no other UserBlock had
 }
 
 // BlockHeld says that a leader block is complete and its PoH and rules hold.

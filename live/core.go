@@ -53,6 +53,8 @@ type core struct {
 	peers     *queue[node.Event] // Received and Met
 	clients   *queue[node.Submitted]
 	busyCount atomic.Uint64
+
+	askedPeers time.Time // when the endpoint was last asked for how long frames wait
 }
 
 // heldEffect waits for that many Saves to be durable.
@@ -113,12 +115,17 @@ func (c *core) run(ctx context.Context) error {
 	}
 }
 
-// observeLoad tells the throttle how late the node is, and that it is if signatures
-// wait for long.
+// observeLoad tells the throttle how late the node is, or what it sends, and that it
+// is if signatures wait for long.
 func (c *core) observeLoad() {
-	late := max(0, time.Since(c.node.Wake()))
+	now := time.Now()
+	late := max(0, now.Sub(c.node.Wake()))
 	if !c.node.Wake().IsZero() { // it has begun
 		c.metrics.late.Observe(late.Seconds())
+	}
+	if now.Sub(c.askedPeers) >= throttlePeriod/4 {
+		c.askedPeers = now
+		late = max(late, c.endpoint.Waiting())
 	}
 	if c.verifying.len() > verifyingBusy {
 		late = max(late, 2*lateMax)

@@ -77,6 +77,9 @@ func newMetrics(l *Live) *metrics {
 	counter("tutti_quic_frames_received_total", "Frames received from peers.", nil, net.FramesReceived.Load)
 	counter("tutti_quic_bytes_received_total", "Bytes of frames received from peers.", nil, net.BytesReceived.Load)
 	counter("tutti_quic_transactions_total", "Transactions received from clients.", nil, net.Transactions.Load)
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tutti_quic_waiting_seconds", Help: "For how long shreds wait to be sent: the median of the connected peers.",
+	}, func() float64 { return l.endpoint.Waiting().Seconds() }))
 	gauge("tutti_quic_connections", "Open connections.", net.Connections.Load)
 	gauge("tutti_quic_peers", "Peers known to the endpoint.", net.Peers.Load)
 	disk := l.store.Stats()

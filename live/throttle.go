@@ -7,15 +7,16 @@ import (
 
 // Bounds of a throttle.
 const (
-	// lateMax is how late the core may be with its ticks before a node has too
-	// much to do. Beyond a section, 200 ms, UserBlocks miss their leader.
+	// lateMax is how late the core may be with its ticks, or its shreds with leaving
+	// for most peers, before a node has too much to do. Beyond a section, 200 ms,
+	// UserBlocks miss their leader.
 	lateMax = 80 * time.Millisecond
 	// verifyingBusy is how many signature jobs may wait: some slots' UserBlocks.
 	verifyingBusy = 32
 	// throttlePeriod is how often a throttle looks at what it has done.
 	throttlePeriod = 100 * time.Millisecond
 	// throttleMin is the rate, a second, that is always let in, throttleFree
-	// one that is while the core has not been late, and throttleBurst how many
+	// one that is while the node has not been late, and throttleBurst how many
 	// may come at once.
 	throttleMin   = 200
 	throttleFree  = 4000
@@ -28,7 +29,7 @@ const (
 // throttle bounds the rate at which clients' transactions are taken, so that a
 // node with too much to do lets new work wait, and refuses what would wait for
 // long, instead of missing what its peers wait for. The rate doubles in each
-// period until the core is late, and is lowered while it is. Then it grows
+// period until the node is late, and is lowered while it is. Then it grows
 // quickly to four fifths of what it was before, and slowly from there; but it
 // stays below four times of what clients want, since what a node can do for
 // long is known only from doing it.
@@ -37,7 +38,7 @@ type throttle struct {
 	rate   float64 // a second
 	tokens float64
 	filled time.Time
-	wary   bool // the core has been late
+	wary   bool // the node has been late
 	// lowered tells whether the last period was one of lateness, before is
 	// the rate that was used when the last lateness began.
 	lowered bool
@@ -48,7 +49,7 @@ type throttle struct {
 	wanted int // by clients
 }
 
-// note tells how late the core is.
+// note tells how late the node is.
 func (t *throttle) note(late time.Duration) {
 	t.mu.Lock()
 	t.late = max(t.late, late)

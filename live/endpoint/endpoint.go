@@ -32,10 +32,10 @@ const (
 	handshakeTimeout   = 2 * time.Second
 	idleTimeoutMax     = 10 * time.Second
 	keepAlivePeriod    = 3 * time.Second
-	streamTimeout      = 2 * time.Second // for one frame, or a client's transaction, to arrive
-	writeTimeout       = 2 * time.Second // for a batch to be taken by the connection
-	handshakesFree     = 50              // a second, before addresses must be proved
-	streamWindow       = 64 << 10
+	streamTimeout      = 2 * time.Second     // for one frame, or a client's transaction, to arrive
+	writeTimeout       = 2 * time.Second     // for a batch to be taken by the connection
+	handshakesFree     = 50                  // a second, before addresses must be proved
+	streamWindow       = 64<<10 + 0*batchMax // a batch that does not fit waits a round trip for more room
 	streamWindowMax    = 512 << 10
 	connectionWindow   = 512 << 10
 	unstakedWindowMax  = 1 << 20
@@ -81,6 +81,7 @@ type Endpoint struct {
 	udp   *net.UDPConn
 	stats Stats
 
+	made    time.Time
 	bulkAge time.Duration // bulkAgeMax, but for tests
 
 	transport *quic.Transport
@@ -91,6 +92,7 @@ type Endpoint struct {
 	running context.Context // nil before Run and after it
 	tasks   sync.WaitGroup
 	peers   map[ledger.Pubkey]*peer
+	waits   []time.Duration       // buffer of Waiting
 	windows map[*quic.Conn]uint64 // largest window; absent means without stake
 	grown   uint64                // Σ of what windows grew by
 	growths map[*quic.Conn]uint64
@@ -126,6 +128,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	return &Endpoint{
 		cfg:       cfg,
+		made:      time.Now(),
 		bulkAge:   bulkAgeMax,
 		transport: transport,
 		self:      ledger.Pubkey(cfg.Key.Public().(ed25519.PublicKey)),

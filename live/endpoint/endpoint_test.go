@@ -137,6 +137,52 @@ func TestManyFramesArriveInBatches(t *testing.T) {
 	}
 }
 
+// What waits for peers that take nothing is noticed, but one of three is left alone.
+func TestWaitingIsTheMedianOfPeers(t *testing.T) {
+	a := newStation(t, 1, nil)
+	a.run(t)
+	const slow = 20 * time.Millisecond
+	read := make(chan struct{})
+	frame := make([]byte, 1200)
+	var peers []*station
+	for i := range byte(3) {
+		b := newStation(t, 2+i, func(c *Config) { c.Frame = func(ledger.Pubkey, []byte) { <-read } })
+		b.run(t)
+		a.Dial(b.key, b.Addr())
+		<-a.met
+		peers = append(peers, b)
+	}
+	if got := a.Waiting(); got != 0 {
+		t.Fatalf("%v with nothing to send", got)
+	}
+	fill := func(b *station) { // what its connection takes unread, and more
+		p := a.peers[b.key]
+		for {
+			since := time.Duration(p.oldest.Load())
+			if since != 0 && time.Since(a.made)-since >= slow {
+				return
+			}
+			if len(p.bulk) < 10 {
+				a.Send(b.key, frame, false)
+			} else {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	fill(peers[0])
+	if got := a.Waiting(); got != 0 {
+		t.Errorf("%v with one slow peer of three", got)
+	}
+	fill(peers[1])
+	if got := a.Waiting(); got < slow {
+		t.Errorf("%v with two slow peers of three, want %v and more", got, slow)
+	}
+	close(read)
+	for a.Waiting() != 0 { // the test's timeout ends it
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestOutboxDropsWhenFull(t *testing.T) {
 	a := newStation(t, 1, nil)
 	defer a.Close()

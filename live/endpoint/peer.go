@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,10 @@ type peer struct {
 	bulk   chan queued
 	gone   chan struct{} // closed when the peer leaves the table
 
+	// oldest tells since when the bulk frame waits that the writer has taken, in
+	// nanoseconds after the endpoint was made; 0 while it has none.
+	oldest atomic.Int64
+
 	dialing sync.Mutex // held while one goroutine dials
 
 	// Under the endpoint's lock.
@@ -86,6 +91,31 @@ func (e *Endpoint) Send(to ledger.Pubkey, frame []byte, urgent bool) bool {
 		e.stats.refuse(OutboxFull)
 		return false
 	}
+}
+
+// Waiting tells how long frames that are not urgent wait to be sent: half of the
+// connected peers, or more, have one that waits for that long. What a single slow
+// peer is late with does not count if there are others.
+func (e *Endpoint) Waiting() time.Duration {
+	now := time.Since(e.made)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waits = e.waits[:0]
+	for _, p := range e.peers {
+		if len(p.conns) == 0 {
+			continue
+		}
+		wait := time.Duration(0)
+		if oldest := p.oldest.Load(); oldest > 0 {
+			wait = now - time.Duration(oldest)
+		}
+		e.waits = append(e.waits, wait)
+	}
+	if len(e.waits) == 0 {
+		return 0
+	}
+	slices.Sort(e.waits)
+	return e.waits[len(e.waits)/2]
 }
 
 // Dial makes an address of a peer known and connects to it if there is no
@@ -293,6 +323,9 @@ func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urge
 	var batch []byte
 	var sent time.Time
 	for {
+		if queue == p.bulk && len(queue) == 0 {
+			p.oldest.Store(0)
+		}
 		var next queued
 		select {
 		case next = <-queue:
@@ -300,6 +333,9 @@ func (e *Endpoint) write(ctx context.Context, p *peer, queue <-chan queued, urge
 			return
 		case <-ctx.Done():
 			return
+		}
+		if queue == p.bulk {
+			p.oldest.Store(max(1, int64(next.since.Sub(e.made))))
 		}
 		if queue == p.bulk && len(batch) < batchMax { // there is no company to wait for if the last one was full
 			time.Sleep(batchPause - time.Since(sent))

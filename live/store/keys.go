@@ -24,11 +24,11 @@ import (
 //	D slot8 B slotfield8 id32           BlockRecord
 //	D slot8 C                           number of the last commit whose highest slot it was
 //	D slot8 E slotfield8                EvidenceRecord
-//	D slot8 P id32                      executed and rooted block: link, receipts
+//	D later8 P id32                     executed and rooted block: link, receipts
 //	D slot8 S slotfield8 index4 root32  FEC set, as shred.Set.Pack writes it
 //
 // slot is the leader slot, so that all of one slot lies together and is pruned
-// together. A value too long for one entry goes on in pieces, under its key
+// together; later is executedLater slots after it. A value too long for one entry goes on in pieces, under its key
 // with a piece number behind it.
 const (
 	keyGenesis = 'G'
@@ -57,12 +57,18 @@ const (
 	pieceSuffixSize = 2
 )
 
+// executedLater is how many slots after its own the key of an executed block
+// stands. It is written once the block is rooted, with a state, and so about there
+// where everything else is written at that time: among older keys badger would have
+// to write what stands around them once more, as much again as what is new.
+const executedLater = 48
+
 func dataKey(slot ledger.Slot, kind byte) []byte {
 	b := binary.BigEndian.AppendUint64(append(make([]byte, 0, setKeySize), keyData), uint64(slot))
 	return append(b, kind)
 }
 
-// slotOf returns the slot of a dataKey.
+// slotOf returns the slot in a dataKey.
 func slotOf(key []byte) ledger.Slot { return ledger.Slot(binary.BigEndian.Uint64(key[1:])) }
 
 func blockKey(key ledger.SlotKey, id ledger.Hash) []byte {
@@ -75,7 +81,7 @@ func evidenceKey(key ledger.SlotKey) []byte {
 }
 
 func executedKey(ref ledger.BlockRef) []byte {
-	return append(dataKey(ref.Slot, kindExecuted), ref.ID[:]...)
+	return append(dataKey(ref.Slot+executedLater, kindExecuted), ref.ID[:]...)
 }
 
 func restartKey(count uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyRestart}, count) }

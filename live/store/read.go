@@ -433,20 +433,22 @@ func (e *Entry) Evidence() (node.EvidenceRecord, error) {
 }
 
 // Entries iterates over what is on disk of the slots from…to, both included,
-// by slot, then kind, then key. A corrupt value comes as an Entry without
+// by slot, then kind, then key; but executed blocks come executedLater slots
+// after their own. A corrupt value comes as an Entry without
 // Bytes and an error that wraps ErrCorrupt; the iteration goes on after it.
 func (s *Store) Entries(from, to ledger.Slot) iter.Seq2[Entry, error] {
+	last := max(to, to+executedLater) // or no bound
 	return func(yield func(Entry, error) bool) {
 		err := s.blocks.View(func(txn *badger.Txn) error {
 			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{keyData}})
 			defer it.Close()
 			for it.Seek(dataKey(from, 0)); it.Valid(); it.Next() {
 				e, ok := parseKey(it.Item().KeyCopy(nil))
-				if e.Slot > to {
+				if slotOf(it.Item().Key()) > last {
 					return nil
 				}
-				if !ok {
-					continue // a piece of the value before
+				if !ok || e.Slot < from || e.Slot > to {
+					continue // a piece of the value before, or of another slot
 				}
 				var err error
 				e.Bytes, err = getIn(txn, e.key)
@@ -471,6 +473,9 @@ func parseKey(k []byte) (e Entry, ok bool) {
 	}
 	e = Entry{Kind: Kind(k[dataPrefixSize-1]), Slot: slotOf(k), key: k}
 	rest := k[dataPrefixSize:]
+	if e.Kind == kindExecuted {
+		e.Slot -= min(e.Slot, executedLater)
+	}
 	switch {
 	case e.Kind == kindBlock && len(k) == blockKeySize:
 		e.Hash = ledger.Hash(rest[8:])
@@ -487,12 +492,15 @@ func parseKey(k []byte) (e Entry, ok bool) {
 	return e, true
 }
 
-// Bounds returns the lowest and the highest slot of which anything is
-// stored, and the number of shreds, code shreds counted; ok is false for an
+// Bounds returns the lowest and the highest slot of which anything but an
+// executed block is stored, and the number of shreds, code shreds counted; ok is false for an
 // empty ledger.
 func (s *Store) Bounds() (first, last ledger.Slot, shreds int, ok bool, err error) {
 	err = s.keys([]byte{keyData}, func(k []byte) bool {
 		e, _ := parseKey(k)
+		if e.Kind == kindExecuted || e.Kind == kindMark {
+			return true
+		}
 		if !ok {
 			first, ok = e.Slot, true
 		}

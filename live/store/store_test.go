@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -771,6 +772,49 @@ func randomExecuted(rng *rand.Rand, slot ledger.Slot) Executed {
 // before.
 // Nothing of state is there before all of blocks is, however much of it badger
 // takes at once.
+// What is executed is written when blocks newer by executedLater are, and lies
+// beside them: an iteration over slots finds it all the same, and bounds are those of
+// blocks.
+func TestExecutedBlocksLieLater(t *testing.T) {
+	rng := testkit.Rand(t)
+	s := openTest(t, testOptions(t.TempDir())).run()
+	const newest = 2 * executedLater
+	for slot := ledger.Slot(1); slot <= newest; slot++ {
+		s.save(records(testSets(t, slot.Key(), 1))...)
+		if slot > executedLater {
+			s.put(testState(slot-executedLater, nil, []Executed{randomExecuted(rng, slot-executedLater)}))
+		}
+	}
+	defer s.Close()
+	defer s.stop()
+	for _, r := range [][2]ledger.Slot{{0, math.MaxUint64}, {1, 1}, {30, 40}, {executedLater, newest}} {
+		var executed, blocks []ledger.Slot
+		for e, err := range s.Entries(r[0], r[1]) {
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case e.Kind == KindExecuted:
+				executed = append(executed, e.Slot)
+			case e.Kind == KindBlock:
+				blocks = append(blocks, e.Slot)
+			}
+		}
+		var wantBlocks, wantExecuted []ledger.Slot
+		for slot := max(1, r[0]); slot <= min(newest, r[1]); slot++ {
+			wantBlocks = append(wantBlocks, slot)
+			if slot <= newest-executedLater {
+				wantExecuted = append(wantExecuted, slot)
+			}
+		}
+		if !slices.Equal(executed, wantExecuted) || !slices.Equal(blocks, wantBlocks) {
+			t.Errorf("slots %d to %d: executed %v and blocks %v, want %v and %v", r[0], r[1], executed, blocks, wantExecuted, wantBlocks)
+		}
+	}
+	if first, last, _, ok, err := s.Bounds(); first != 1 || last != newest || !ok || err != nil {
+		t.Errorf("bounds %d to %d, %t, %v", first, last, ok, err)
+	}
+}
+
 func TestStateWaitsForBlocks(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt)

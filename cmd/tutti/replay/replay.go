@@ -130,14 +130,14 @@ func (r *Replay) Store(s *store.Store) error {
 		if err != nil {
 			return fmt.Errorf("slot %d: %w", e.Slot, err)
 		}
+		if e.Kind != store.KindSet {
+			continue
+		}
 		if e.Slot != slot {
 			if err := r.Slot(slot, sets); err != nil {
 				return err
 			}
 			slot, sets = e.Slot, nil
-		}
-		if e.Kind != store.KindSet {
-			continue
 		}
 		set, err := e.Set()
 		if err != nil {

@@ -32,10 +32,10 @@ const (
 	handshakeTimeout   = 2 * time.Second
 	idleTimeoutMax     = 10 * time.Second
 	keepAlivePeriod    = 3 * time.Second
-	streamTimeout      = 2 * time.Second     // for one frame, or a client's transaction, to arrive
-	writeTimeout       = 2 * time.Second     // for a batch to be taken by the connection
-	handshakesFree     = 50                  // a second, before addresses must be proved
-	streamWindow       = 64<<10 + 0*batchMax // a batch that does not fit waits a round trip for more room
+	streamTimeout      = 2 * time.Second // for one frame, or a client's transaction, to arrive
+	writeTimeout       = 2 * time.Second // for a batch to be taken by the connection
+	handshakesFree     = 50              // a second, before addresses must be proved
+	streamWindow       = 4 * batchMax    // for a batch and the frame that closes it: what does not fit waits a round trip
 	streamWindowMax    = 512 << 10
 	connectionWindow   = 512 << 10
 	unstakedWindowMax  = 1 << 20

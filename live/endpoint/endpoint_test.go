@@ -137,6 +137,40 @@ func TestManyFramesArriveInBatches(t *testing.T) {
 	}
 }
 
+// A batch fits into the window of its stream, so that a writer is done with it before
+// anything of it is read. Else each batch takes a round trip, and peers that are far
+// away get 64 KiB in that time: less than an idle cluster has to send.
+func TestBatchIsWrittenBeforeItIsRead(t *testing.T) {
+	a := newStation(t, 1, nil)
+	begun, read := make(chan struct{}, 1), make(chan struct{})
+	b := newStation(t, 2, func(c *Config) {
+		c.Frame = func(ledger.Pubkey, []byte) {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			<-read
+		}
+	})
+	a.Dial(b.key, b.Addr()) // before Run: what is queued then goes out as one batch
+	shred, last := make([]byte, 1229), make([]byte, 100<<10)
+	size := 0
+	for ; size+4+len(shred) < batchMax; size += 4 + len(shred) {
+		a.Send(b.key, shred, false)
+	}
+	a.Send(b.key, last, false)
+	b.run(t)
+	a.run(t)
+	defer close(read)
+	<-begun
+	for a.Stats().BatchesSent.Load() == 0 {
+		if a.Stats().Refused(WriteFailed) > 0 {
+			t.Fatalf("a batch of %d bytes waits for its reader", size+4+len(last))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // What waits for peers that take nothing is noticed, but one of three is left alone.
 func TestWaitingIsTheMedianOfPeers(t *testing.T) {
 	a := newStation(t, 1, nil)

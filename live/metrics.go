@@ -78,7 +78,7 @@ func newMetrics(l *Live) *metrics {
 	counter("tutti_quic_bytes_received_total", "Bytes of frames received from peers.", nil, net.BytesReceived.Load)
 	counter("tutti_quic_transactions_total", "Transactions received from clients.", nil, net.Transactions.Load)
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tutti_quic_waiting_seconds", Help: "For how long shreds wait to be sent: the median of the connected peers.",
+		Name: "tutti_quic_waiting_seconds", Help: "For how long shreds wait to be sent: the median of the connected peers with stake.",
 	}, func() float64 { return l.endpoint.Waiting().Seconds() }))
 	gauge("tutti_quic_connections", "Open connections.", net.Connections.Load)
 	gauge("tutti_quic_peers", "Peers known to the endpoint.", net.Peers.Load)

@@ -35,7 +35,7 @@ const (
 	streamTimeout      = 2 * time.Second // for one frame, or a client's transaction, to arrive
 	writeTimeout       = 2 * time.Second // for a batch to be taken by the connection
 	handshakesFree     = 50              // a second, before addresses must be proved
-	streamWindow       = 4 * batchMax    // for a batch and the frame that closes it: what does not fit waits a round trip
+	streamWindow       = 5 * batchMax    // for a batch and the frame that closes it: what does not fit waits a round trip
 	streamWindowMax    = 512 << 10
 	connectionWindow   = 512 << 10
 	unstakedWindowMax  = 1 << 20

@@ -171,15 +171,26 @@ func TestBatchIsWrittenBeforeItIsRead(t *testing.T) {
 	}
 }
 
-// What waits for peers that take nothing is noticed, but one of three is left alone.
-func TestWaitingIsTheMedianOfPeers(t *testing.T) {
-	a := newStation(t, 1, nil)
+// What waits for peers that take nothing is noticed; one of three is left alone, and so
+// are any number of strangers.
+func TestWaitingIsTheMedianOfPeersWithStake(t *testing.T) {
+	a := newStation(t, 1, func(c *Config) {
+		c.Staking = func(key ledger.Pubkey) (stake, total ledger.Lamports) {
+			for i := range byte(3) {
+				if key == pubkey(testKey(2+i)) {
+					stake = 1
+				}
+			}
+			return stake, 3
+		}
+	})
+	a.bulkAge = time.Hour
 	a.run(t)
-	const slow = 20 * time.Millisecond
+	const slow = 200 * time.Millisecond
 	read := make(chan struct{})
 	frame := make([]byte, 1200)
 	var peers []*station
-	for i := range byte(3) {
+	for i := range byte(6) { // the last three are strangers
 		b := newStation(t, 2+i, func(c *Config) { c.Frame = func(ledger.Pubkey, []byte) { <-read } })
 		b.run(t)
 		a.Dial(b.key, b.Addr())
@@ -189,25 +200,23 @@ func TestWaitingIsTheMedianOfPeers(t *testing.T) {
 	if got := a.Waiting(); got != 0 {
 		t.Fatalf("%v with nothing to send", got)
 	}
-	fill := func(b *station) { // what its connection takes unread, and more
-		p := a.peers[b.key]
-		for {
-			since := time.Duration(p.oldest.Load())
-			if since != 0 && time.Since(a.made)-since >= slow {
-				return
-			}
-			if len(p.bulk) < 10 {
-				a.Send(b.key, frame, false)
-			} else {
-				time.Sleep(time.Millisecond)
+	stick := func(stuck ...*station) { // give them what their connections take unread, and more
+		for waits := false; !waits; time.Sleep(time.Millisecond) {
+			waits = true
+			for _, b := range stuck {
+				p := a.peers[b.key]
+				for len(p.bulk) < 10 && a.Send(b.key, frame, false) {
+				}
+				since := time.Duration(p.oldest.Load())
+				waits = waits && since != 0 && time.Since(a.made)-since >= slow
 			}
 		}
 	}
-	fill(peers[0])
+	stick(append(peers[3:], peers[0])...)
 	if got := a.Waiting(); got != 0 {
-		t.Errorf("%v with one slow peer of three", got)
+		t.Errorf("%v with one slow peer of three, and strangers", got)
 	}
-	fill(peers[1])
+	stick(peers[:2]...)
 	if got := a.Waiting(); got < slow {
 		t.Errorf("%v with two slow peers of three, want %v and more", got, slow)
 	}

@@ -93,16 +93,16 @@ func (e *Endpoint) Send(to ledger.Pubkey, frame []byte, urgent bool) bool {
 	}
 }
 
-// Waiting tells how long frames that are not urgent wait to be sent: half of the
-// connected peers, or more, have one that waits for that long. What a single slow
-// peer is late with does not count if there are others.
+// Waiting tells how long frames that are not urgent wait to be sent: more than half
+// of the connected peers with stake have one that waits for that long. What few slow
+// ones, or strangers, keep waiting does not count.
 func (e *Endpoint) Waiting() time.Duration {
-	now := time.Since(e.made)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	now := time.Since(e.made)
 	e.waits = e.waits[:0]
 	for _, p := range e.peers {
-		if len(p.conns) == 0 {
+		if stake, _ := e.cfg.Staking(p.key); stake == 0 || len(p.conns) == 0 {
 			continue
 		}
 		wait := time.Duration(0)
@@ -115,7 +115,7 @@ func (e *Endpoint) Waiting() time.Duration {
 		return 0
 	}
 	slices.Sort(e.waits)
-	return e.waits[len(e.waits)/2]
+	return e.waits[(len(e.waits)-1)/2]
 }
 
 // Dial makes an address of a peer known and connects to it if there is no

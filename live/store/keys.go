@@ -27,9 +27,9 @@ import (
 //	D later8 P id32                     executed and rooted block: link, receipts
 //	D slot8 S slotfield8 index4 root32  FEC set, as shred.Set.Pack writes it
 //
-// slot is the leader slot, so that all of one slot lies together and is pruned
-// together; later is executedLater slots after it. A value too long for one entry goes on in pieces, under its key
-// with a piece number behind it.
+// slot is the leader slot, so that what was received for it lies together and is
+// pruned together; later is executedLater slots after it. A value too long for one
+// entry goes on in pieces, under its key with a piece number behind it.
 const (
 	keyGenesis = 'G'
 	keyCommit  = 'C'

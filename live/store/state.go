@@ -205,6 +205,10 @@ func (s *Store) loadPast(l *Loaded, count int) error {
 		if err != nil {
 			return err
 		}
+		if x.Ref != (ledger.BlockRef{Slot: e.Slot, ID: e.Hash}) {
+			return fmt.Errorf("%w: executed block %v stands where that of slot %d belongs; move %s and %s away and let the node fetch the blocks again, the tower file stays",
+				ErrLayout, x.Ref, e.Slot, blocksName, stateName)
+		}
 		stored[x.BankHash] = x
 		if x.Ref == l.Root {
 			at = x.BankHash

@@ -82,7 +82,7 @@ type Store struct {
 	memory  memory
 	shreds  int         // stored, code shreds counted
 	keep    ledger.Slot // nothing from this slot on is pruned
-	pruned  ledger.Slot // nothing is stored of slots below
+	pruned  ledger.Slot // no key has a slot below
 	pruning bool
 	mark    mark
 	latest  map[ledger.Pubkey]version

@@ -768,10 +768,6 @@ func randomExecuted(rng *rand.Rand, slot ledger.Slot) Executed {
 	return x
 }
 
-// A crash between the accounts of a state and its head leaves the state
-// before.
-// Nothing of state is there before all of blocks is, however much of it badger
-// takes at once.
 // What is executed is written when blocks newer by executedLater are, and lies
 // beside them: an iteration over slots finds it all the same, and bounds are those of
 // blocks.
@@ -810,11 +806,33 @@ func TestExecutedBlocksLieLater(t *testing.T) {
 			t.Errorf("slots %d to %d: executed %v and blocks %v, want %v and %v", r[0], r[1], executed, blocks, wantExecuted, wantBlocks)
 		}
 	}
+	at := ledger.BlockRef{Slot: newest - executedLater}
+	if k := executedKey(at); slotOf(k) != newest {
+		t.Errorf("key of the executed block of slot %d stands at slot %d, not %d", at.Slot, slotOf(k), newest)
+	}
 	if first, last, _, ok, err := s.Bounds(); first != 1 || last != newest || !ok || err != nil {
 		t.Errorf("bounds %d to %d, %t, %v", first, last, ok, err)
 	}
 }
 
+// Earlier builds put executed blocks at their own slot.
+func TestExecutedBlocksOfAnEarlierBuild(t *testing.T) {
+	s := openTest(t, testOptions(t.TempDir()))
+	defer s.Close()
+	x := randomExecuted(testkit.Rand(t), 60)
+	w := s.newWriter()
+	s.writeState(w, testState(x.Ref.Slot, nil, []Executed{x}))
+	w.put(append(dataKey(x.Ref.Slot, kindExecuted), x.Ref.ID[:]...), appendExecuted(nil, &x))
+	if err := w.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.LoadState(1); !errors.Is(err, ErrLayout) {
+		t.Errorf("error %v, want one of the ledger's layout", err)
+	}
+}
+
+// Nothing of state is there before all of blocks is, however much of it badger
+// takes at once.
 func TestStateWaitsForBlocks(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt)
@@ -838,6 +856,8 @@ func TestStateWaitsForBlocks(t *testing.T) {
 	}
 }
 
+// A crash between the accounts of a state and its head leaves the state
+// before.
 func TestHalfWrittenStateDoesNotCount(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := openTest(t, opt).run()

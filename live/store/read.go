@@ -434,8 +434,8 @@ func (e *Entry) Evidence() (node.EvidenceRecord, error) {
 
 // Entries iterates over what is on disk of the slots from…to, both included,
 // by slot, then kind, then key; but executed blocks come executedLater slots
-// after their own. A corrupt value comes as an Entry without
-// Bytes and an error that wraps ErrCorrupt; the iteration goes on after it.
+// after their own. A corrupt value comes as an Entry without Bytes and an error
+// that wraps ErrCorrupt; the iteration goes on after it.
 func (s *Store) Entries(from, to ledger.Slot) iter.Seq2[Entry, error] {
 	last := max(to, to+executedLater) // or no bound
 	return func(yield func(Entry, error) bool) {
@@ -443,10 +443,11 @@ func (s *Store) Entries(from, to ledger.Slot) iter.Seq2[Entry, error] {
 			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{keyData}})
 			defer it.Close()
 			for it.Seek(dataKey(from, 0)); it.Valid(); it.Next() {
-				e, ok := parseKey(it.Item().KeyCopy(nil))
-				if slotOf(it.Item().Key()) > last {
+				k := it.Item().KeyCopy(nil)
+				if slotOf(k) > last {
 					return nil
 				}
+				e, ok := parseKey(k)
 				if !ok || e.Slot < from || e.Slot > to {
 					continue // a piece of the value before, or of another slot
 				}
@@ -493,8 +494,8 @@ func parseKey(k []byte) (e Entry, ok bool) {
 }
 
 // Bounds returns the lowest and the highest slot of which anything but an
-// executed block is stored, and the number of shreds, code shreds counted; ok is false for an
-// empty ledger.
+// executed block is stored, and the number of shreds, code shreds counted; ok is
+// false for an empty ledger.
 func (s *Store) Bounds() (first, last ledger.Slot, shreds int, ok bool, err error) {
 	err = s.keys([]byte{keyData}, func(k []byte) bool {
 		e, _ := parseKey(k)

@@ -14,8 +14,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// transactionMax is the size of the largest transaction.
-const transactionMax = 1232
+const (
+	// transactionMax is the size of the largest transaction.
+	transactionMax = 1232
+	// openTimeout is for how long a client waits until the node lets it open a stream.
+	openTimeout = 2 * time.Second
+)
 
 // readClient reads a client's transactions, one per stream.
 func (e *Endpoint) readClient(ctx context.Context, conn *quic.Conn, g *guest) {
@@ -90,14 +94,14 @@ func DialTransactions(ctx context.Context, addr netip.AddrPort, key ed25519.Priv
 // Send writes one transaction on a stream of its own. Nobody says whether it
 // arrived, or was taken.
 func (c *Client) Send(ctx context.Context, tx []byte) error {
-	stream, err := c.conn.OpenUniStreamSync(ctx)
+	stream, err := c.conn.OpenUniStream()
+	if limit := (*quic.StreamLimitReachedError)(nil); errors.As(err, &limit) {
+		within, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		stream, err = c.conn.OpenUniStreamSync(within)
+	}
 	if err != nil {
 		return fmt.Errorf("send transaction: %w", err)
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := stream.SetWriteDeadline(deadline); err != nil {
-			return fmt.Errorf("send transaction: %w", err)
-		}
 	}
 	if _, err := stream.Write(tx); err != nil {
 		stream.CancelWrite(codeDropped)

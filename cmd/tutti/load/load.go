@@ -18,9 +18,11 @@ const (
 	RateMax = 1_000_000
 	// SendQueue is how many transfers may wait for a connection; what is
 	// beyond is lost.
-	SendQueue   = 1 << 13
-	sendTimeout = 2 * time.Second
-	redialTime  = 200 * time.Millisecond
+	SendQueue  = 1 << 13
+	redialTime = 200 * time.Millisecond
+	// handOver is the least time between two looks at what is due: what
+	// becomes due meanwhile goes out together, late by that at most.
+	handOver = 5 * time.Millisecond
 )
 
 // Step is a span of load at one rate.
@@ -77,7 +79,7 @@ func (s *Schedule) Run(ctx context.Context, signed <-chan Transfer, senders []ch
 				break
 			}
 			due := s.Start.Add(after)
-			if wait := time.Until(due); wait > 0 && !Sleep(ctx, wait) {
+			if wait := time.Until(due); wait > 0 && !Sleep(ctx, max(wait, handOver)) {
 				return
 			}
 			var tx Transfer
@@ -144,12 +146,10 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-client.Done():
 			hangUp()
 		case tx := <-s.Queue:
-			within, cancel := context.WithTimeout(ctx, sendTimeout)
-			if client.Send(within, tx.Raw) != nil {
+			if client.Send(ctx, tx.Raw) != nil {
 				s.Unsent(tx.ID)
 				hangUp()
 			}
-			cancel()
 		}
 	}
 }

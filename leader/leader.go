@@ -146,10 +146,11 @@ func (b *Builder) closeComponent() {
 	}
 }
 
-// How long records wait for company before they are sent.
+// How long records wait for company before they are sent, in ticks: each set
+// costs 64 shreds, however little it holds.
 const (
-	flushAfterMarker = 3  // ticks after UserBlocks were named
-	flushTicks       = 16 // ticks since the last flush
+	flushAfterMarker = 5  // since UserBlocks were named, if more are to be expected
+	flushTicks       = 16 // since the last flush, and as long as a marker waits if more are to be expected
 )
 
 // CloseTick ends the current tick and returns the sets that are ready for
@@ -159,12 +160,15 @@ const (
 func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
 	b.tick()
 	b.ticks++
+	expect := 0
+	if !named {
+		expect = flushAfterMarker
+	}
 	fresh := b.markerTick >= b.lastFlush
 	switch {
 	case b.Done():
 		return b.flush(true)
-	case fresh && (named || b.ticks-b.markerTick >= flushAfterMarker),
-		b.ticks-b.lastFlush >= flushTicks:
+	case fresh && b.ticks-b.markerTick >= expect, b.ticks-b.lastFlush >= flushTicks+expect:
 		return b.flush(false)
 	}
 	return nil, nil

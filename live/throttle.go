@@ -44,6 +44,11 @@ type throttle struct {
 	lowered bool
 	before  float64
 
+	// demand is what clients want, a second: what they wanted in the last
+	// period, or nine tenths of what it was. In the very period in which a node
+	// is late little may have reached it.
+	demand float64
+
 	since  time.Time // of what follows
 	late   time.Duration
 	wanted int // by clients
@@ -113,7 +118,8 @@ func (t *throttle) pass(now time.Time) {
 // What was taken says less: nothing is while signatures of UserBlocks are
 // verified.
 func (t *throttle) adjust(wanted float64) {
-	used := min(t.rate, wanted)
+	t.demand = max(wanted, 0.9*t.demand)
+	used := min(t.rate, t.demand)
 	if t.late > lateMax {
 		if !t.lowered {
 			t.before = used
@@ -134,8 +140,8 @@ func (t *throttle) adjust(wanted float64) {
 			t.rate *= 1.03
 		}
 	}
-	if t.rate > 4*wanted {
-		t.rate, t.wary = 4*wanted, false
+	if t.rate > 4*t.demand {
+		t.rate, t.wary = 4*t.demand, false
 	}
 	if t.wary {
 		t.rate = max(t.rate, throttleMin)

@@ -110,3 +110,38 @@ func TestThrottleLetsIdleNodesAlone(t *testing.T) {
 		t.Errorf("%d refused", refused)
 	}
 }
+
+// A node that had no time reads nothing of what clients send: that they seemed to
+// want nothing in the moment of lateness costs no more than the moment.
+func TestThrottleForgetsALateMomentWithoutClients(t *testing.T) {
+	const offered = 1500 // a second
+	var th throttle
+	now := time.Unix(0, 0)
+	waiting, most := 0, 0
+	var refused [5]int // in each second
+	sum := 0
+	for i := range offered * len(refused) {
+		now = now.Add(time.Second / offered)
+		arrived := 1
+		if at := now.Sub(time.Unix(2, 0)); at > 0 && at < 250*time.Millisecond {
+			th.note(at)
+			arrived = 0
+			if at > 200*time.Millisecond {
+				arrived = 5 // what piled up
+			}
+		}
+		for range arrived {
+			if th.room(now, waiting) {
+				waiting++
+			} else {
+				refused[i/offered]++
+				sum++
+			}
+		}
+		most = max(most, waiting)
+		waiting -= th.take(now, waiting)
+	}
+	if sum > offered/20 {
+		t.Errorf("refused in each second %d, late at the beginning of the third; at most %d waited", refused, most)
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,7 +217,7 @@ func (s *Store) of(key []byte) *badger.DB {
 func badgerOptions(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(true).
-		WithMemTableSize(8 << 20). // the sync of a commit is over the whole table
+		WithMemTableSize(memTableSize(dir)).
 		WithNumMemtables(3).
 		WithValueThreshold(1 << 20). // above pieceMax
 		WithValueLogFileSize(16 << 20).
@@ -230,6 +231,20 @@ func badgerOptions(dir string) badger.Options {
 		WithNumCompactors(2).
 		WithMetricsEnabled(false).
 		WithLogger(nil)
+}
+
+// Sizes of memory tables. The sync of a commit is over a whole one.
+const memTableMin, memTableMax = 7 << 20, 9 << 20
+
+// memTableSize draws the size of memory tables: validators that store the same,
+// on one machine or one disk, should not all write theirs out and merge them in
+// the same moment. After a kill it is the largest, since those that were left have
+// to fit.
+func memTableSize(dir string) int64 {
+	if left, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(left) > 0 {
+		return memTableMax
+	}
+	return memTableMin + rand.Int64N(memTableMax-memTableMin)
 }
 
 // sweep removes empty files that a kill at the wrong moment leaves: badger

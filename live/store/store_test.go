@@ -541,6 +541,53 @@ func TestEmptyFilesOfAKillAreSwept(t *testing.T) {
 	s.checkBlock(sets)
 }
 
+// A memory table that a kill left may be as large as any: it has to fit into what
+// opens the ledger again.
+func TestMemoryTablesOfAKillFit(t *testing.T) {
+	dir, image := t.TempDir(), t.TempDir()
+	written, err := badger.Open(badgerOptions(filepath.Join(dir, blocksName)).WithMemTableSize(memTableMax))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 256 << 10
+	const count = memTableMax/size + 1
+	value := make([]byte, size-256)
+	for i := range byte(count) {
+		if i == count-1 {
+			value = make([]byte, 1<<20-256) // the table was not full yet, and now holds much more
+		}
+		if err := written.Update(func(txn *badger.Txn) error { return txn.Set([]byte{keyData, i}, value) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(image, os.DirFS(dir)); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	if err := written.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		db, err := openDatabase(image, blocksName, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.View(func(txn *badger.Txn) error {
+			for i := range byte(count) {
+				if _, err := txn.Get([]byte{keyData, i}); err != nil {
+					return fmt.Errorf("value %d: %w", i, err)
+				}
+			}
+			return nil
+		})
+		if got := db.Opts().MemTableSize; got < memTableMin || got > memTableMax {
+			t.Errorf("memory tables of %d bytes", got)
+		}
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPrivateDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	openTest(t, testOptions(dir)).run().stop()

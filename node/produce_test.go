@@ -86,6 +86,36 @@ func TestExpiredLeaveThePool(t *testing.T) {
 	}
 }
 
+// What comes within a tick stands in one entry of the UserBlock, the dearest first.
+func TestTickIsOneEntry(t *testing.T) {
+	c := newTestCluster(t, 1, nil)
+	c.run(2 * time.Second)
+	n := c.nodes[0]
+	c.runTo(n.slot()+1, 0)
+	c.submit(0, 3) // begins the UserBlock
+	c.runTo(n.slot(), 3)
+	faucet := testKey("faucet", 0)
+	for i, price := range []uint64{1, 3, 2} {
+		m := ledger.TransferMessage(pub(faucet), pub(testKey("payee", i)), 1, price*1_000_000, 450, n.newest.LastPoH)
+		tx, err := ledger.ParseTransaction(ledger.Sign(m.Append(nil), faucet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.push(time.Duration(i+1)*time.Millisecond, 0, Submitted{Tx: tx})
+	}
+	c.run(time.Second)
+	held := reported[UserBlockHeld](n)
+	if len(held) != 1 || len(held[0].Block.Transactions) != 4 {
+		t.Fatalf("UserBlocks %+v, want one with four transactions", held)
+	}
+	txs := held[0].Block.Transactions[1:]
+	for i, payee := range []int{1, 2, 0} {
+		if want := pub(testKey("payee", payee)); txs[i].Key(1) != want || txs[i].Position != txs[0].Position {
+			t.Errorf("transaction %d pays %s after %d hashes, want %s after %d", i, txs[i].Key(1), txs[i].Position, want, txs[0].Position)
+		}
+	}
+}
+
 // An own UserBlock that reaches nobody in time gives its transactions back to the
 // pool, is told of, and the next one has them.
 func TestMissedUserBlock(t *testing.T) {

@@ -18,8 +18,11 @@ import (
 // those of 10 slots.
 const (
 	// SkipMax is how many slots a parent can lie below its block: so many leave
-	// room for the four sets of a block's own ticks.
-	SkipMax = 1240
+	// room for eight sets more.
+	SkipMax = 1200
+	// earlySets is how many sets a block may have before it waits with all else
+	// until its end: two are left for that.
+	earlySets = 126
 	// PauseMax is how many slots a cluster may have stood still when its
 	// validators are started: the rest is for them to meet in, and for what the
 	// first leader has to record.
@@ -150,7 +153,8 @@ func (b *Builder) closeComponent() {
 // costs 64 shreds, however little it holds.
 const (
 	flushAfterMarker = 5  // since UserBlocks were named, if more are to be expected
-	flushTicks       = 16 // since the last flush, and as long as a marker waits if more are to be expected
+	flushTicks       = 16 // since the last flush, or flushAfterMarker more if UserBlocks are to be expected
+	endTicks         = 4  // before the end: the last set has what comes then
 )
 
 // CloseTick ends the current tick and returns the sets that are ready for
@@ -168,6 +172,7 @@ func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
 	switch {
 	case b.Done():
 		return b.flush(true)
+	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets() >= earlySets:
 	case fresh && b.ticks-b.markerTick >= expect, b.ticks-b.lastFlush >= flushTicks+expect:
 		return b.flush(false)
 	}

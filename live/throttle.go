@@ -1,6 +1,7 @@
 package live
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -44,9 +45,9 @@ type throttle struct {
 	lowered bool
 	before  float64
 
-	// demand is what clients want, a second: what they wanted in the last
-	// period, or nine tenths of what it was. In the very period in which a node
-	// is late little may have reached it.
+	// demand is what clients want, a second. In the very period in which a node is
+	// late little may have reached it, and all of that comes in the next: so it
+	// falls by a tenth a period at most, and doubles at most.
 	demand float64
 
 	since  time.Time // of what follows
@@ -107,18 +108,22 @@ func (t *throttle) pass(now time.Time) {
 		if past > 2*throttlePeriod {
 			t.late = 0 // in a silence: it was not clients that made the node late
 		}
-		t.adjust(float64(t.wanted) / past.Seconds())
+		t.want(float64(t.wanted)/past.Seconds(), float64(past)/float64(throttlePeriod))
+		t.adjust()
 		t.since, t.late, t.wanted = now, 0, 0
 	}
 	t.tokens = min(t.tokens+t.rate*now.Sub(t.filled).Seconds(), max(throttleBurst, t.rate*throttlePeriod.Seconds()))
 	t.filled = now
 }
 
-// adjust sets the rate after a period in which clients wanted so many a second.
-// What was taken says less: nothing is while signatures of UserBlocks are
-// verified.
-func (t *throttle) adjust(wanted float64) {
-	t.demand = max(wanted, 0.9*t.demand)
+// want learns that clients wanted so many a second for so many periods.
+func (t *throttle) want(wanted, periods float64) {
+	t.demand = max(t.demand*math.Pow(0.9, periods), min(wanted, 2*max(t.demand, throttleFree/4)))
+}
+
+// adjust sets the rate after a period. Beside it what clients want counts; what was
+// taken says less: nothing is while signatures of UserBlocks are verified.
+func (t *throttle) adjust() {
 	used := min(t.rate, t.demand)
 	if t.late > lateMax {
 		if !t.lowered {

@@ -111,6 +111,78 @@ func TestThrottleLetsIdleNodesAlone(t *testing.T) {
 	}
 }
 
+// A node that was late for long, and idle since, takes what comes.
+func TestThrottleForgetsInASilence(t *testing.T) {
+	for _, silence := range []time.Duration{10 * time.Second, 10 * time.Minute} {
+		var th throttle
+		now := time.Unix(0, 0)
+		for range 6000 * 20 {
+			now = now.Add(time.Second / 6000)
+			th.note(time.Second)
+			th.admit(now)
+		}
+		now = now.Add(silence)
+		refused := 0
+		for range 6000 * 3 {
+			now = now.Add(time.Second / 6000)
+			if !th.admit(now) {
+				refused++
+			}
+		}
+		if refused > 0 {
+			t.Errorf("%d refused after %v", refused, silence)
+		}
+	}
+}
+
+// What piled up while a node had no time says nothing of what clients want: a node
+// that can do half of that since is late for little longer than without the pile.
+func TestThrottleIsNotMisledByAPile(t *testing.T) {
+	const offered, capacity = 6000, 3000 // a second
+	lateFor := func(stall time.Duration) (late time.Duration) {
+		var th throttle
+		now := time.Unix(0, 0)
+		waiting, backlog, piled := 0, 0.0, 0
+		for i := range offered * 20 {
+			step := time.Second / offered
+			now = now.Add(step)
+			at := now.Sub(time.Unix(5, 0))
+			can := 2 * offered
+			if at > 0 {
+				can = capacity
+			}
+			piled++
+			if at > 0 && at < stall {
+				th.note(at)
+				continue // nothing is read or done
+			}
+			backlog = max(0, backlog-float64(can)*step.Seconds())
+			for ; piled > 0; piled-- {
+				if th.room(now, waiting) {
+					waiting++
+				}
+			}
+			if i%60 == 0 { // a verifier's round
+				n := th.take(now, waiting)
+				waiting -= n
+				backlog += float64(n)
+			}
+			behind := time.Duration(backlog / float64(can) * float64(time.Second))
+			th.note(behind)
+			if behind > 200*time.Millisecond {
+				late += step
+			}
+		}
+		return late
+	}
+	without := lateFor(0)
+	for _, stall := range []time.Duration{150 * time.Millisecond, time.Second} {
+		if late := lateFor(stall); late > without+1500*time.Millisecond {
+			t.Errorf("late for %v after a stall of %v, %v without one", late, stall, without)
+		}
+	}
+}
+
 // A node that had no time reads nothing of what clients send: that they seemed to
 // want nothing in the moment of lateness costs no more than the moment.
 func TestThrottleForgetsALateMomentWithoutClients(t *testing.T) {

@@ -144,9 +144,9 @@ func (n *Node) packed(hash ledger.Hash) bool {
 	return n.making != nil && n.making.Has(hash) || n.inMade[hash]
 }
 
-// continueUserBlock packs and closes the ticks that are over: what came within
-// a tick stands in one entry, dearest first. It tells whether the block was
-// closed.
+// continueUserBlock packs and closes the ticks that are over: what came within a
+// tick stands in one entry, dearest first, unless it fills an FEC set. It tells
+// whether the block was closed.
 func (n *Node) continueUserBlock(tick uint64) bool {
 	b := n.making
 	first := uint64(b.U()) * ledger.TicksPerUserSlot

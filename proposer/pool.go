@@ -21,7 +21,7 @@ const (
 	// PoolMax is the number of transactions that a pool holds.
 	PoolMax = 65_536
 	// parkMax bounds how many transactions one Take sets aside.
-	parkMax = 1024
+	parkMax = 4096
 	// expireMax bounds how many transactions one Expire removes.
 	expireMax = 1024
 )
@@ -243,7 +243,8 @@ func (p *Pool) Any(judge func(*Pooled) Verdict) bool {
 // Take removes and returns the transactions of which judge says that they
 // fit, dearest first. Those that have to wait are set aside until Resume, so
 // that they do not keep the cheaper ones out, however many they are. It stops
-// at Full, or when it has set 1024 aside: the next Take goes on behind them.
+// at Full, or when it has set parkMax aside: the next Take goes on behind them. A
+// pool is looked through within half a UserBlock, which takes once a tick.
 func (p *Pool) Take(judge func(*Pooled) Verdict) []*Pooled {
 	var taken []*Pooled
 	for parked := 0; len(p.byBest) > 0 && parked < parkMax; {

@@ -204,9 +204,9 @@ func testPool(t *rapid.T) {
 // TestWaitingHoldsUpNobody: however many must wait, Take looks at so many
 // only, the next one reaches those behind them, and Resume brings all back.
 func TestWaitingHoldsUpNobody(t *testing.T) {
-	p := proposer.NewPool(3000)
-	for i := range 2500 {
-		if _, err := p.Add(&proposer.Pooled{Hash: testHash("message", i), Budget: ledger.ComputeBudget{UnitPrice: uint64(2500 - i)}}); err != nil {
+	p := proposer.NewPool(12_000)
+	for i := range 10_000 {
+		if _, err := p.Add(&proposer.Pooled{Hash: testHash("message", i), Budget: ledger.ComputeBudget{UnitPrice: uint64(10_000 - i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,13 +220,13 @@ func TestWaitingHoldsUpNobody(t *testing.T) {
 		}))
 		return taken, asked
 	}
-	for i, want := range [][2]int{{0, 1024}, {0, 1024}, {100, 452}, {0, 0}} {
+	for i, want := range [][2]int{{0, 4096}, {0, 4096}, {100, 1808}, {0, 0}} {
 		if taken, asked := take(); [2]int{taken, asked} != want {
 			t.Errorf("call %d took %d and asked %d, want %v", i, taken, asked, want)
 		}
 	}
 	p.Resume()
-	if taken, asked := take(); taken != 0 || asked != 1024 || p.Len() != 2400 {
+	if taken, asked := take(); taken != 0 || asked != 4096 || p.Len() != 9900 {
 		t.Errorf("resumed: took %d, asked %d, left %d", taken, asked, p.Len())
 	}
 }

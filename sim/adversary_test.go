@@ -29,7 +29,7 @@ func survives(t *testing.T, cfg Config, d dishonest) (*Sim, Result) {
 	if r.Confirmed.Some == 0 || r.Confirmed.All < r.Confirmed.Some-tailSlots {
 		t.Errorf("confirmed %+v of %d slots", r.Confirmed, r.Slots)
 	}
-	// A slot has 8 UserBlocks of one set and a block of about 7, or of 128.
+	// A slot has 8 UserBlocks of one set and a block of about 6, or of 128.
 	if most := 2*turbine.LeaderSetsMax + 24*int(cfg.Slots); r.Kept.Sets > most || r.Kept.Requests > repair.OutstandingMax*3/4 {
 		t.Errorf("kept: %+v, want at most %d sets", r.Kept, most)
 	}

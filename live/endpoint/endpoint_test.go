@@ -436,6 +436,29 @@ func TestClientsSendOneTransactionPerStream(t *testing.T) {
 	}
 }
 
+// A client whose node reads nothing may open so many streams, and is told that
+// there are no more; it does not wait for ever.
+func TestClientOfABusyNodeIsTold(t *testing.T) {
+	busy := make(chan struct{})
+	s := newStation(t, 1, func(c *Config) { c.Transaction = func(ledger.Pubkey, []byte) { <-busy } })
+	s.run(t)
+	t.Cleanup(func() { close(busy) })
+	c, err := DialTransactions(t.Context(), s.Addr(), testKey(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for sent := range 2 * streamsMax {
+		if err := c.Send(t.Context(), []byte{1}); err != nil {
+			if sent < streamsMax || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("after %d transactions: %v", sent, err)
+			}
+			return
+		}
+	}
+	t.Errorf("%d transactions were sent to a node that takes none", 2*streamsMax)
+}
+
 func TestClientWithOversizeTransactionIsCutOff(t *testing.T) {
 	for _, size := range []int{0, transactionMax + 1} {
 		s := newStation(t, 1, nil)

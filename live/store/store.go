@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -233,7 +234,8 @@ func badgerOptions(dir string) badger.Options {
 		WithLogger(nil)
 }
 
-// Sizes of memory tables. The sync of a commit is over a whole one.
+// Sizes of memory tables. The sync of a commit is over a whole one. badger takes
+// values of 1 MiB if they are at most 15 % of it.
 const memTableMin, memTableMax = 7 << 20, 9 << 20
 
 // memTableSize draws the size of memory tables: validators that store the same,
@@ -241,7 +243,7 @@ const memTableMin, memTableMax = 7 << 20, 9 << 20
 // the same moment. After a kill it is the largest, since those that were left have
 // to fit.
 func memTableSize(dir string) int64 {
-	if left, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(left) > 0 {
+	if left, err := filesOf(dir, ".mem"); err != nil || len(left) > 0 {
 		return memTableMax
 	}
 	return memTableMin + rand.Int64N(memTableMax-memTableMin)
@@ -250,22 +252,31 @@ func memTableSize(dir string) int64 {
 // sweep removes empty files that a kill at the wrong moment leaves: badger
 // 4.9.6 does not open with them (its issue 2207).
 func sweep(dir string) error {
-	for _, pattern := range []string{"*.mem", "*.vlog"} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return fmt.Errorf("sweep ledger: %w", err)
+	names, err := filesOf(dir, ".mem", ".vlog")
+	if err != nil {
+		return fmt.Errorf("sweep ledger: %w", err)
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(name)
 		}
-		for _, name := range names {
-			info, err := os.Stat(name)
-			if err == nil && info.Size() == 0 {
-				err = os.Remove(name)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("sweep ledger: %w", err)
-			}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("sweep ledger: %w", err)
 		}
 	}
 	return nil
+}
+
+// filesOf returns the files of a directory whose names end so.
+func filesOf(dir string, ends ...string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if slices.Contains(ends, filepath.Ext(e.Name())) {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	return names, err
 }
 
 func checkFree(opt Options) error {

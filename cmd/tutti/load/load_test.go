@@ -183,6 +183,42 @@ func TestLoadIsOpenLoop(t *testing.T) {
 	})
 }
 
+// lumps notes when transfers are handed over.
+type lumps struct {
+	t     *testing.T
+	times map[time.Time]int
+}
+
+// Offered implements Journal.
+func (l *lumps) Offered(_ *Transfer, due time.Time, _ int) {
+	now := time.Now()
+	if late := now.Sub(due); late < 0 || late > handOver {
+		l.t.Errorf("handed over %v after it was due", late)
+	}
+	l.times[now]++
+}
+
+// Unsent implements Journal.
+func (l *lumps) Unsent(TxID) {}
+
+// TestDueTransfersGoTogether: what is due within handOver goes out at once, late by
+// that at most.
+func TestDueTransfersGoTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 10_000
+		signed, out := make(chan Transfer, rate), make(chan Transfer, rate)
+		for range rate {
+			signed <- Transfer{}
+		}
+		l := &lumps{t: t, times: make(map[time.Time]int)}
+		schedule := Schedule{time.Now(), Steps([]int{rate}, time.Second, 0), Whole}
+		schedule.Run(t.Context(), signed, []chan Transfer{out}, l)
+		if want := int(time.Second/handOver) + 1; len(out) != rate || len(l.times) > want {
+			t.Errorf("%d handed over at %d times, want %d at %d at most", len(out), len(l.times), rate, want)
+		}
+	})
+}
+
 func TestSignsAsManyAsAreSent(t *testing.T) {
 	share := Share{1, 3}
 	steps := []Step{{Rate: 10, Duration: time.Second}, {Rate: 7, Duration: 1500 * time.Millisecond}}

@@ -173,6 +173,7 @@ func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
 	case b.Done():
 		return b.flush(true)
 	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets() >= earlySets:
+		return nil, nil
 	case fresh && b.ticks-b.markerTick >= expect, b.ticks-b.lastFlush >= flushTicks+expect:
 		return b.flush(false)
 	}

@@ -92,7 +92,8 @@ func DialTransactions(ctx context.Context, addr netip.AddrPort, key ed25519.Priv
 }
 
 // Send writes one transaction on a stream of its own. Nobody says whether it
-// arrived, or was taken.
+// arrived, or was taken. If the node lets it open no more streams it waits for
+// two seconds, then for no longer: the error is context.DeadlineExceeded.
 func (c *Client) Send(ctx context.Context, tx []byte) error {
 	stream, err := c.conn.OpenUniStream()
 	if limit := (*quic.StreamLimitReachedError)(nil); errors.As(err, &limit) {

@@ -20,9 +20,13 @@ const (
 	// SkipMax is how many slots a parent can lie below its block: so many leave
 	// room for eight sets more.
 	SkipMax = 1200
+	setsMax = 128
 	// earlySets is how many sets a block may have before it waits with all else
-	// until its end: two are left for that.
-	earlySets = 126
+	// until its end: what is sent early leaves sets half empty.
+	earlySets = setsMax - 6
+	// reservedSets are not for votes: two for the block's end, two for the names
+	// of UserBlocks.
+	reservedSets = 4
 	// PauseMax is how many slots a cluster may have stood still when its
 	// validators are started: the rest is for them to meet in, and for what the
 	// first leader has to record.
@@ -49,6 +53,7 @@ type Builder struct {
 	ticks      int // own ticks closed
 	batch      []byte
 	entries    []ledger.Entry // of the open component
+	open       int            // bytes of batch and entries, at most
 	lastFlush  int            // ticks at the last flush
 	markerTick int            // ticks at the last UserBlockEntries marker, -1: none
 	receipt    bool
@@ -98,11 +103,21 @@ func (b *Builder) Room() bool {
 // is at most one a tick.
 func (b *Builder) CanName() bool { return b.markerTick != b.ticks && b.Room() }
 
+// VoteBytes returns how many bytes of votes the block can still take beside what
+// else may come: its ticks, and as many UserBlocks as can be named at once.
+func (b *Builder) VoteBytes() int {
+	left := (setsMax - reservedSets - b.shredder.Sets()) * shred.SetPayload
+	return max(0, left-b.open)
+}
+
 // RecordVotes records vote transactions as one entry.
 func (b *Builder) RecordVotes(txs []ledger.Transaction) {
 	e := ledger.Entry{Transactions: txs}
 	e.NumHashes, e.Hash = b.mix(e.Mixin())
-	b.entries = append(b.entries, e)
+	b.entry(e)
+	for i := range txs {
+		b.open += len(txs[i].Raw())
+	}
 }
 
 // RecordUserBlocks names UserBlocks: at most 512.
@@ -126,7 +141,9 @@ func (b *Builder) marker(kind ledger.MarkerKind, payload []byte) {
 	m := ledger.Marker{Version: ledger.MarkerVersion, Kind: kind, Payload: payload}
 	m.NumHashes, m.Hash = b.mix(m.Mixin())
 	b.closeComponent()
+	before := len(b.batch)
 	b.batch = ledger.AppendComponent(b.batch, &ledger.Component{Marker: &m})
+	b.open += len(b.batch) - before
 }
 
 func (b *Builder) mix(mixin ledger.Hash) (uint64, ledger.Hash) {
@@ -139,7 +156,15 @@ func (b *Builder) mix(mixin ledger.Hash) (uint64, ledger.Hash) {
 
 func (b *Builder) tick() {
 	n, hash := b.chain.Tick()
-	b.entries = append(b.entries, ledger.Entry{NumHashes: n, Hash: hash})
+	b.entry(ledger.Entry{NumHashes: n, Hash: hash})
+}
+
+func (b *Builder) entry(e ledger.Entry) {
+	if len(b.entries) == 0 {
+		b.open += ledger.BatchHead
+	}
+	b.entries = append(b.entries, e)
+	b.open += ledger.EntryHead
 }
 
 func (b *Builder) closeComponent() {
@@ -172,7 +197,7 @@ func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
 	switch {
 	case b.Done():
 		return b.flush(true)
-	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets() >= earlySets:
+	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets()+b.open/shred.SetPayload >= earlySets:
 		return nil, nil
 	case fresh && b.ticks-b.markerTick >= expect, b.ticks-b.lastFlush >= flushTicks+expect:
 		return b.flush(false)
@@ -186,6 +211,6 @@ func (b *Builder) flush(last bool) ([]*shred.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shred block %d: %w", b.cfg.Slot, err)
 	}
-	b.batch, b.lastFlush = nil, b.ticks
+	b.batch, b.open, b.lastFlush = nil, 0, b.ticks
 	return sets, nil
 }

@@ -276,29 +276,44 @@ func TestSkippedSlots(t *testing.T) {
 }
 
 // TestSkipMax: a block SkipMax slots above its parent is no longer than it may be,
-// whatever is named when; one that is full of records may lie PauseMax above it.
+// whatever is named when, and with as many votes as it has room for; one that is
+// full of records may lie PauseMax above it.
 func TestSkipMax(t *testing.T) {
 	rng := testkit.Rand(t)
-	w := newWorld(t, 2)
+	w := newWorld(t, 4)
+	vote := w.vote(0, w.genesis.BlockRef)
 	for _, c := range []struct {
 		name  string
 		named bool
 		every int // so many ticks UserBlocks are named
+		votes int // so many come in each tick
 	}{
-		{"nothing", false, ledger.TicksPerSlot + 1},
-		{"some now and then", false, 6},
-		{"some in every tick, and more could come", false, 1},
-		{"some in every tick, as if they were the last", true, 1},
+		{"nothing", false, ledger.TicksPerSlot + 1, 0},
+		{"some now and then", false, 6, 0},
+		{"some in every tick, and more could come", false, 1, 0},
+		{"some in every tick, as if they were the last", true, 1, 0},
+		{"votes", false, ledger.TicksPerSlot + 1, 20},
+		{"all votes at once", true, ledger.TicksPerSlot + 1, 10_000},
+		{"votes and UserBlocks in every tick", true, 1, 10},
+		{"all votes at once, and UserBlocks", true, 1, 10_000},
 	} {
-		b, sets := w.builder(leader.SkipMax, w.genesis), 0
+		b, sets, votes := w.builder(leader.SkipMax, w.genesis), 0, 0
 		for lane := ledger.Lane(0); !b.Done(); lane++ {
 			if (b.Ticks()+1)%c.every == 0 {
-				b.RecordUserBlocks([]ledger.UserBlockRef{{U: b.Section() - 1, Lane: lane}})
+				b.RecordUserBlocks(slices.Repeat([]ledger.UserBlockRef{{U: b.Section() - 1, Lane: lane}}, 512/ledger.TicksPerSlot))
+			}
+			room := max(0, b.VoteBytes()-ledger.EntryHead) / len(vote.Raw())
+			if n := min(c.votes, room); n > 0 {
+				b.RecordVotes(slices.Repeat([]ledger.Transaction{vote}, n))
+				votes += n
 			}
 			sets += len(closeTick(t, b, c.named))
 		}
 		if sets > validator.FECSetsMax {
 			t.Errorf("%s: %d slots above its parent a block has %d sets", c.name, leader.SkipMax, sets)
+		}
+		if want := min(c.votes*ledger.TicksPerSlot, 150); votes < want {
+			t.Errorf("%s: %d votes are recorded, want %d", c.name, votes, want)
 		}
 	}
 	w.checkRandom(rng, w.genesis, leader.PauseMax)

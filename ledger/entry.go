@@ -6,8 +6,12 @@ import (
 	"fmt"
 )
 
-// entryMin is the size of an entry without transactions.
-const entryMin = 48
+const (
+	// EntryHead is the size of an entry without its transactions, in bytes.
+	EntryHead = 8 + 32 + 8
+	// BatchHead is the size of the count in front of a batch of entries.
+	BatchHead = 8
+)
 
 // Entry is one entry of a PoH stream: hashes since the entry before it, the
 // hash then, and the transactions that it records. Without transactions it is
@@ -80,7 +84,7 @@ func AppendEntries(dst []byte, entries []Entry) []byte {
 // transactions alias b and are not sanitised.
 func ParseEntries(b []byte) ([]Entry, error) {
 	r := reader{b: b}
-	n := r.count(entryMin)
+	n := r.count(EntryHead)
 	if r.err == nil && n == 0 {
 		return nil, fmt.Errorf("batch without entries: %w", ErrEncoding)
 	}

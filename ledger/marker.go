@@ -78,7 +78,7 @@ func ParseBatch(b []byte) ([]Component, error) {
 	var cs []Component
 	for more := true; more; more = len(r.b) > 0 {
 		var c Component
-		if n := r.count(entryMin); n > 0 {
+		if n := r.count(EntryHead); n > 0 {
 			c.Entries = parseEntries(&r, n)
 		} else if r.err == nil {
 			c.Marker = parseMarker(&r)

@@ -441,7 +441,7 @@ func (n *Node) allNamed() bool {
 }
 
 // recordVotes records of every account the newest vote that can count on
-// this fork and stands in it not yet.
+// this fork and stands in it not yet, as far as there is room.
 func (n *Node) recordVotes() {
 	if !n.leading.Room() {
 		return
@@ -449,6 +449,7 @@ func (n *Node) recordVotes() {
 	parent := n.leadTip.parent
 	stakes := n.epochs.At(n.leading.Slot())
 	var txs []ledger.Transaction
+	left := n.leading.VoteBytes() - ledger.EntryHead
 	for i := range stakes.Len() {
 		account := stakes.Items[i].VoteAccount
 		box := n.ballots[account]
@@ -466,6 +467,9 @@ func (n *Node) recordVotes() {
 		})
 		if v == nil {
 			continue
+		}
+		if left -= len(v.Tx.Raw()); left < 0 {
+			break
 		}
 		n.leadTip.voted[account] = v.Vote.Block.Slot
 		txs = append(txs, v.Tx)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,18 @@ func TestVotesWaitForRoom(t *testing.T) {
 	n.recordVotes()
 	if len(n.leadTip.voted) != 1 {
 		t.Error("the vote is not recorded in the next tick")
+	}
+
+	if _, err := n.leading.CloseTick(true); err != nil {
+		t.Fatal(err)
+	}
+	clear(n.leadTip.voted)
+	n.leading.RecordVotes(slices.Repeat([]ledger.Transaction{n.lastVote.Tx}, n.leading.VoteBytes()/len(n.lastVote.Tx.Raw())))
+	if _, err := n.leading.CloseTick(true); err != nil {
+		t.Fatal(err)
+	}
+	if n.recordVotes(); len(n.leadTip.voted) != 0 {
+		t.Error("a vote is taken as recorded in a block that had no room for it")
 	}
 }
 

@@ -10,17 +10,6 @@ import (
 	"tutti/shred"
 )
 
-// entryOverhead is the size of an entry without its transactions, and
-// batchOverhead the size of the count in front of a batch.
-const (
-	entryOverhead = 8 + 32 + 8
-	batchOverhead = 8
-)
-
-// setPayload is what one FEC set of a UserBlock holds, in bytes: 32 data
-// shreds of 963 (FORMATS section 2).
-const setPayload = shred.SetData * 963
-
 // Config says which UserBlock a Builder makes.
 type Config struct {
 	U            ledger.UserSlot
@@ -58,7 +47,7 @@ func NewBuilder(cfg Config) *Builder {
 	return &Builder{
 		cfg:    cfg,
 		chain:  poh.New(poh.UserBlockSeed(cfg.Anchor, cfg.U, signer), cfg.Params.UserBlockHashesPerTick),
-		used:   usage{size: batchOverhead},
+		used:   usage{size: ledger.BatchHead},
 		packed: make(map[ledger.Hash]bool),
 		nonces: make(map[ledger.Pubkey]bool),
 		shredder: shred.NewShredder(shred.Config{
@@ -99,7 +88,7 @@ type usage struct {
 }
 
 // flush ends the open batch.
-func (u *usage) flush() { u.sets, u.sent, u.size = u.sets+1, u.sent+u.size, batchOverhead }
+func (u *usage) flush() { u.sets, u.sent, u.size = u.sets+1, u.sent+u.size, ledger.BatchHead }
 
 // packing decides what of the pool goes into the current tick, exactly as
 // Pack records it then.
@@ -120,7 +109,7 @@ func (k *packing) add(t *Pooled) Verdict {
 	}
 	used, records, entry := k.used, k.records, k.entry
 	n := len(t.Tx.Raw())
-	if used.size+entryHead(entry)+n > setPayload {
+	if used.size+entryHead(entry)+n > shred.SetPayload {
 		used.flush()
 		entry = false
 	}
@@ -151,7 +140,7 @@ func entryHead(open bool) int {
 	if open {
 		return 0
 	}
-	return entryOverhead
+	return ledger.EntryHead
 }
 
 // within tells whether the block may have used so much by the end of so many
@@ -161,14 +150,14 @@ func entryHead(open bool) int {
 func (b *Builder) within(u *usage, ticks int) bool {
 	p := b.cfg.Params
 	share := func(limit uint64) uint64 { return limit * uint64(ticks) / ledger.TicksPerUserSlot }
-	const reserved = ledger.TicksPerUserSlot*entryOverhead + 2*batchOverhead
-	left := (ledger.TicksPerUserSlot - b.ticks) * entryOverhead
-	payload := min(p.PayloadMax, p.FECSetsMax*setPayload) - reserved
+	const reserved = ledger.TicksPerUserSlot*ledger.EntryHead + 2*ledger.BatchHead
+	left := (ledger.TicksPerUserSlot - b.ticks) * ledger.EntryHead
+	payload := min(p.PayloadMax, p.FECSetsMax*shred.SetPayload) - reserved
 	lastSet := u.sets+1 >= p.FECSetsMax
 	return u.cost <= share(b.cfg.CostMax) &&
 		u.count <= int(share(uint64(p.TransactionsMax))) &&
-		u.sent+u.size <= int(share(uint64(payload)))+b.ticks*entryOverhead &&
-		u.sets < p.FECSetsMax && (!lastSet || u.size+left <= setPayload)
+		u.sent+u.size <= int(share(uint64(payload)))+b.ticks*ledger.EntryHead &&
+		u.sets < p.FECSetsMax && (!lastSet || u.size+left <= shred.SetPayload)
 }
 
 // Pack records transactions of the pool, dearest first, as far as the limits
@@ -188,8 +177,8 @@ func (b *Builder) Pack(pool *Pool, expiry func(*Pooled) Verdict) ([]*shred.Set, 
 	var out []*shred.Set
 	for len(taken) > 0 {
 		// One entry takes what fits into the open batch, which fills one set.
-		n, size := 0, b.used.size+entryOverhead
-		for n < len(taken) && size+len(taken[n].Tx.Raw()) <= setPayload {
+		n, size := 0, b.used.size+ledger.EntryHead
+		for n < len(taken) && size+len(taken[n].Tx.Raw()) <= shred.SetPayload {
 			size += len(taken[n].Tx.Raw())
 			n++
 		}
@@ -219,7 +208,7 @@ func (b *Builder) recordsLeft() uint64 {
 
 func (b *Builder) record(txs []*Pooled) {
 	e := ledger.Entry{Transactions: make([]ledger.Transaction, len(txs))}
-	b.used.size += entryOverhead
+	b.used.size += ledger.EntryHead
 	for i, t := range txs {
 		b.packed[t.Hash] = true
 		e.Transactions[i] = t.Tx
@@ -239,7 +228,7 @@ func (b *Builder) record(txs []*Pooled) {
 // last set is returned, which gives the block's id.
 func (b *Builder) CloseTick() ([]*shred.Set, error) {
 	var out []*shred.Set
-	if b.used.size+entryOverhead > setPayload {
+	if b.used.size+ledger.EntryHead > shred.SetPayload {
 		sets, err := b.flush(false)
 		if err != nil {
 			return nil, err
@@ -248,7 +237,7 @@ func (b *Builder) CloseTick() ([]*shred.Set, error) {
 	}
 	n, hash := b.chain.Tick()
 	b.entries = append(b.entries, ledger.Entry{NumHashes: n, Hash: hash})
-	b.used.size += entryOverhead
+	b.used.size += ledger.EntryHead
 	b.ticks++
 	if !b.Done() {
 		return out, nil

@@ -31,6 +31,9 @@ const (
 	SetData = 32
 	// SetSize is the number of shreds of a set.
 	SetSize = 2 * SetData
+	// SetPayload is what the data shreds of a set hold, in bytes; 64 a shred less if
+	// retransmitters sign it (FORMATS section 2).
+	SetPayload = SetData * (DataSize - proofSize - rootSize - dataHeader)
 	// IndexMax is one more than the highest index that a data shred or a code
 	// shred can have.
 	IndexMax = 32768

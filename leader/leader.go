@@ -20,12 +20,14 @@ const (
 	// SkipMax is how many slots a parent can lie below its block: so many leave
 	// room for eight sets more.
 	SkipMax = 1200
+	// setsMax is how many sets a block may have (validator.FECSetsMax).
 	setsMax = 128
 	// earlySets is how many sets a block may have before it waits with all else
-	// until its end: what is sent early leaves sets half empty.
-	earlySets = setsMax - 6
-	// reservedSets are not for votes: two for the block's end, two for the names
-	// of UserBlocks.
+	// until its end, as what is sent early leaves sets half empty: so two are left
+	// for votes that come later.
+	earlySets = setsMax - reservedSets - 2
+	// reservedSets are not for votes. All UserBlocks that a block can name take less
+	// than one, its end one more; the others are for sets half empty.
 	reservedSets = 4
 	// PauseMax is how many slots a cluster may have stood still when its
 	// validators are started: the rest is for them to meet in, and for what the
@@ -53,7 +55,7 @@ type Builder struct {
 	ticks      int // own ticks closed
 	batch      []byte
 	entries    []ledger.Entry // of the open component
-	open       int            // bytes of batch and entries, at most
+	open       int            // bytes of batch and entries
 	lastFlush  int            // ticks at the last flush
 	markerTick int            // ticks at the last UserBlockEntries marker, -1: none
 	receipt    bool
@@ -103,11 +105,12 @@ func (b *Builder) Room() bool {
 // is at most one a tick.
 func (b *Builder) CanName() bool { return b.markerTick != b.ticks && b.Room() }
 
-// VoteBytes returns how many bytes of votes the block can still take beside what
-// else may come: its ticks, and as many UserBlocks as can be named at once.
+// VoteBytes returns how many bytes of votes the block can still take, as one
+// entry, beside what else may come: its ticks, and all UserBlocks that a block can
+// name.
 func (b *Builder) VoteBytes() int {
 	left := (setsMax - reservedSets - b.shredder.Sets()) * shred.SetPayload
-	return max(0, left-b.open)
+	return max(0, left-b.open-ledger.EntryHead)
 }
 
 // RecordVotes records vote transactions as one entry.
@@ -197,7 +200,7 @@ func (b *Builder) CloseTick(named bool) ([]*shred.Set, error) {
 	switch {
 	case b.Done():
 		return b.flush(true)
-	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets()+b.open/shred.SetPayload >= earlySets:
+	case ledger.TicksPerSlot-b.ticks <= endTicks, b.shredder.Sets() >= earlySets:
 		return nil, nil
 	case fresh && b.ticks-b.markerTick >= expect, b.ticks-b.lastFlush >= flushTicks+expect:
 		return b.flush(false)

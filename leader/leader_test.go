@@ -296,18 +296,22 @@ func TestSkipMax(t *testing.T) {
 		{"all votes at once", true, ledger.TicksPerSlot + 1, 10_000},
 		{"votes and UserBlocks in every tick", true, 1, 10},
 		{"all votes at once, and UserBlocks", true, 1, 10_000},
+		{"all votes at once, and UserBlocks, and more could come", false, 1, 10_000},
 	} {
 		b, sets, votes := w.builder(leader.SkipMax, w.genesis), 0, 0
 		for lane := ledger.Lane(0); !b.Done(); lane++ {
 			if (b.Ticks()+1)%c.every == 0 {
 				b.RecordUserBlocks(slices.Repeat([]ledger.UserBlockRef{{U: b.Section() - 1, Lane: lane}}, 512/ledger.TicksPerSlot))
 			}
-			room := max(0, b.VoteBytes()-ledger.EntryHead) / len(vote.Raw())
+			room := b.VoteBytes() / len(vote.Raw())
 			if n := min(c.votes, room); n > 0 {
 				b.RecordVotes(slices.Repeat([]ledger.Transaction{vote}, n))
 				votes += n
 			}
-			sets += len(closeTick(t, b, c.named))
+			made := len(closeTick(t, b, c.named))
+			if sets += made; made > 0 && sets == made && b.Ticks() > 21 {
+				t.Errorf("%s: the first sets leave after tick %d", c.name, b.Ticks())
+			}
 		}
 		if sets > validator.FECSetsMax {
 			t.Errorf("%s: %d slots above its parent a block has %d sets", c.name, leader.SkipMax, sets)

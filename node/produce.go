@@ -449,7 +449,7 @@ func (n *Node) recordVotes() {
 	parent := n.leadTip.parent
 	stakes := n.epochs.At(n.leading.Slot())
 	var txs []ledger.Transaction
-	left := n.leading.VoteBytes() - ledger.EntryHead
+	left := n.leading.VoteBytes()
 	for i := range stakes.Len() {
 		account := stakes.Items[i].VoteAccount
 		box := n.ballots[account]

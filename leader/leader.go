@@ -20,12 +20,10 @@ const (
 	// SkipMax is how many slots a parent can lie below its block: so many leave
 	// room for eight sets more.
 	SkipMax = 1200
-	// setsMax is how many sets a block may have (validator.FECSetsMax).
-	setsMax = 128
 	// earlySets is how many sets a block may have before it waits with all else
 	// until its end, as what is sent early leaves sets half empty: so two are left
 	// for votes that come later.
-	earlySets = setsMax - reservedSets - 2
+	earlySets = ledger.LeaderSetsMax - reservedSets - 2
 	// reservedSets are not for votes. All UserBlocks that a block can name take less
 	// than one, its end one more; the others are for sets half empty.
 	reservedSets = 4
@@ -109,7 +107,7 @@ func (b *Builder) CanName() bool { return b.markerTick != b.ticks && b.Room() }
 // entry, beside what else may come: its ticks, and all UserBlocks that a block can
 // name.
 func (b *Builder) VoteBytes() int {
-	left := (setsMax - reservedSets - b.shredder.Sets()) * shred.SetPayload
+	left := (ledger.LeaderSetsMax - reservedSets - b.shredder.Sets()) * shred.SetPayload
 	return max(0, left-b.open-ledger.EntryHead)
 }
 

@@ -313,7 +313,7 @@ func TestSkipMax(t *testing.T) {
 				t.Errorf("%s: the first sets leave after tick %d", c.name, b.Ticks())
 			}
 		}
-		if sets > validator.FECSetsMax {
+		if sets > ledger.LeaderSetsMax {
 			t.Errorf("%s: %d slots above its parent a block has %d sets", c.name, leader.SkipMax, sets)
 		}
 		if want := min(c.votes*ledger.TicksPerSlot, 150); votes < want {
@@ -394,6 +394,24 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestVoteBytes: what is recorded is no longer there for votes.
+func TestVoteBytes(t *testing.T) {
+	w := newWorld(t, 100)
+	b := w.builder(1, w.genesis)
+	vote := w.vote(0, w.genesis.BlockRef)
+	before := b.VoteBytes()
+	b.RecordVotes([]ledger.Transaction{vote})
+	if got := before - b.VoteBytes(); got != ledger.BatchHead+ledger.EntryHead+len(vote.Raw()) {
+		t.Errorf("a vote of %d bytes takes %d", len(vote.Raw()), got)
+	}
+	before = b.VoteBytes()
+	refs := make([]ledger.UserBlockRef, ledger.UserBlockEntriesMax)
+	b.RecordUserBlocks(refs)
+	if got, least := before-b.VoteBytes(), len(ledger.AppendUserBlockEntries(nil, refs)); got < least || got > least+100 {
+		t.Errorf("a marker with %d bytes of names takes %d", least, got)
+	}
+}
+
 // TestManyVotes: as many votes as a large cluster makes stay within the 128 FEC
 // sets of a block, and in sets of their own size.
 func TestManyVotes(t *testing.T) {
@@ -405,7 +423,7 @@ func TestManyVotes(t *testing.T) {
 		b.RecordVotes(slices.Repeat([]ledger.Transaction{vote}, 100))
 		sets += len(closeTick(t, b, true))
 	}
-	if want := 64*100*len(vote.Raw())/(shred.SetData*963) + 8; sets > want || want > validator.FECSetsMax {
+	if want := 64*100*len(vote.Raw())/(shred.SetData*963) + 8; sets > want || want > ledger.LeaderSetsMax {
 		t.Errorf("6400 votes in %d sets, want at most %d", sets, want)
 	}
 }

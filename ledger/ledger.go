@@ -10,6 +10,9 @@ import (
 	"github.com/mr-tron/base58"
 )
 
+// LeaderSetsMax is how many FEC sets a leader block can have (PROTOCOL section 5).
+const LeaderSetsMax = 128
+
 // Time, in ticks (PROTOCOL section 1). A UserBlockSlot is half a slot.
 const (
 	TicksPerSlot     = 64

@@ -6,7 +6,6 @@ import (
 
 	"tutti/ledger"
 	"tutti/repair"
-	"tutti/turbine"
 )
 
 // hostile returns a cluster of so many nodes that runs for so many slots.
@@ -30,7 +29,7 @@ func survives(t *testing.T, cfg Config, d dishonest) (*Sim, Result) {
 		t.Errorf("confirmed %+v of %d slots", r.Confirmed, r.Slots)
 	}
 	// A slot has 8 UserBlocks of one set and a block of about 6, or of 128.
-	if most := 2*turbine.LeaderSetsMax + 24*int(cfg.Slots); r.Kept.Sets > most || r.Kept.Requests > repair.OutstandingMax*3/4 {
+	if most := 2*ledger.LeaderSetsMax + 24*int(cfg.Slots); r.Kept.Sets > most || r.Kept.Requests > repair.OutstandingMax*3/4 {
 		t.Errorf("kept: %+v, want at most %d sets", r.Kept, most)
 	}
 	return s, r

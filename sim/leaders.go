@@ -8,7 +8,6 @@ import (
 	"tutti/ledger"
 	"tutti/node"
 	"tutti/shred"
-	"tutti/validator"
 )
 
 // leaderFault is what a dishonest leader does to a block.
@@ -281,7 +280,7 @@ func corrupt(components []ledger.Component) bool {
 // giant returns a block of one batch that has more FEC sets than a block may
 // have.
 func (b *badBlock) giant(like *shred.Set) []*shred.Set {
-	sets, err := b.remake.shredder.Shred(make([]byte, (validator.FECSetsMax+1)*shred.SetData*shred.DataSize), like.ReferenceTick, true)
+	sets, err := b.remake.shredder.Shred(make([]byte, (ledger.LeaderSetsMax+1)*shred.SetData*shred.DataSize), like.ReferenceTick, true)
 	if err != nil {
 		panic("sim: own block: " + err.Error())
 	}

@@ -8,9 +8,6 @@ import (
 
 // Bounds of a Collector, beside those in Limits.
 const (
-	// LeaderSetsMax is the number of sets that a leader block can have
-	// (PROTOCOL section 5).
-	LeaderSetsMax = 128
 	// RootsMax is how many sets with one key and index are kept unless their
 	// roots are wanted: two are a proof of equivocation.
 	RootsMax = 2
@@ -334,7 +331,7 @@ func (c *Collector) setsMax(key ledger.SlotKey) int {
 	if key.IsUser() {
 		return c.limits.UserSetsMax
 	}
-	return LeaderSetsMax
+	return ledger.LeaderSetsMax
 }
 
 // Assembled takes a set that was Ready, or one that the node has made or

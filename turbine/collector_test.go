@@ -405,7 +405,7 @@ func TestCollectBeyond(t *testing.T) {
 	for _, tc := range []struct {
 		key ledger.SlotKey
 		max int
-	}{{userKey, testUserMax}, {leaderKey, LeaderSetsMax}} {
+	}{{userKey, testUserMax}, {leaderKey, ledger.LeaderSetsMax}} {
 		c := NewCollector(testLimits)
 		sets := makeBlock(t, tc.key, string(bytes.Repeat([]byte{'a'}, tc.max+1)))
 		if in := insert(c, sets[tc.max-1], 0); !in.New {

@@ -15,9 +15,6 @@ import (
 	"tutti/shred"
 )
 
-// FECSetsMax bounds a leader block (PROTOCOL section 5).
-const FECSetsMax = 128
-
 // Why a leader block is invalid.
 var (
 	ErrTooManySets   = errors.New("more FEC sets than a leader block may have")
@@ -120,7 +117,7 @@ func (p *Progress) section() (ledger.UserSlot, error) {
 func (p Progress) Next(set *shred.Set) (Progress, error) {
 	p.Fresh, p.FreshVotes, p.FreshHashes = nil, nil, nil
 	p.roots = append(p.roots[:len(p.roots):len(p.roots)], set.Root)
-	if len(p.roots) > FECSetsMax {
+	if len(p.roots) > ledger.LeaderSetsMax {
 		return p, ErrTooManySets
 	}
 	if p.Slot-p.Parent.Slot != ledger.Slot(set.ParentOffset) && !planted.Is(planted.ParentOffset) {

@@ -24,7 +24,7 @@ func TestOpenBatchIsKeptOnce(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	p := validator.Begin(w.rules, 1, w.genesis)
-	for i, set := range sets[:validator.FECSetsMax] {
+	for i, set := range sets[:ledger.LeaderSetsMax] {
 		if p, err = p.Next(set); err != nil {
 			t.Fatalf("set %d: %v", i, err)
 		}
